@@ -1,0 +1,1 @@
+"""Cascade RL: SFT, then reinforcement learning one domain after another."""

@@ -1,0 +1,489 @@
+"""A cascade as one file: pydantic models whose defaults are the founding recipe's table.
+
+One rule: nothing is merged and nothing is interpolated at run time. What a run used is what
+`resolved_yaml` prints, and the published papers' values live in `presets`, not here.
+Relative paths are resolved against the YAML file by `load_config`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from cascade_rl.errors import ConfigError
+
+Steps = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+BUILTIN = "mini:"
+"""Prefix of rows and models that are generated rather than read, e.g. `mini:math/train`."""
+
+
+class Model(BaseModel):
+    """Frozen, and an unknown key is an error rather than ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OptimizerConfig(Model):
+    """AdamW. `state: carry` keeps moments and step count inside a family of stages."""
+
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = Field(0, ge=0)
+    min_learning_rate: float = Field(0.0, ge=0.0)
+    grad_clip: float = Field(1.0, gt=0.0)
+    state: Literal["carry", "fresh"] = "carry"
+
+
+class FilterConfig(Model):
+    """Dynamic filtering of groups without signal, read from outcomes, never shaped rewards.
+
+    `batch` refills the batch with mixed groups (DAPO) for at most `max_rounds` generation
+    rounds; `epoch` drops problems that were all right or all wrong in the last epoch and
+    resamples them with the given probabilities (Nemotron-Cascade, section 4.5).
+    """
+
+    kind: Literal["none", "batch", "epoch"] = "none"
+    hard_resample: Share = 0.10
+    easy_resample: Share = 0.01
+    max_rounds: int = Field(4, ge=1)
+
+
+class ModeShares(Model):
+    """Share of each mode in every batch; both 0 leaves prompts without a flag."""
+
+    think: Share = 1.0
+    no_think: Share = 0.0
+
+    @model_validator(mode="after")
+    def _sum(self) -> Self:
+        if self.think + self.no_think not in (0.0, 1.0):
+            raise ValueError(
+                f"think and no_think add up to {self.think + self.no_think}; expected 1 (or 0)"
+            )
+        return self
+
+
+class UntilConfig(Model):
+    """End a stage early: the mean of `metric` over `window` steps below or above a limit."""
+
+    metric: Literal["truncation_ratio", "reward/mean", "entropy"] = "truncation_ratio"
+    below: float | None = None
+    above: float | None = None
+    min_steps: int = Field(50, ge=1)
+    window: int = Field(10, ge=1)
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if (self.below is None) == (self.above is None):
+            raise ValueError("expected exactly one of `below` and `above`")
+        return self
+
+
+class RewardConfig(Model):
+    """How the signals of a batch become rewards; `auto` follows the stage's domain."""
+
+    kind: Literal["auto", "verifier", "preference", "gated_if", "swe"] = "auto"
+    shaping: Literal["none", "tanh"] = "none"
+    swe_similarity: Literal["judge", "lexical", "hybrid"] = "judge"
+    swe_hybrid_weight: Share = 0.5
+    swe_floor: Share = 0.0
+    language_penalty: bool = True
+
+
+class GateConfig(Model):
+    """After a stage: a benchmark whose paired interval lies below -`max_drop` of its parent."""
+
+    max_drop: float = Field(0.1, ge=0.0)
+    benchmarks: tuple[str, ...] = ()
+    action: Literal["warn", "stop", "rollback"] = "warn"
+
+
+class _Stage(Model):
+    name: str = Field(pattern=r"^[A-Za-z0-9_\-]+(/[A-Za-z0-9_\-.]+)?$")
+    train_files: tuple[str, ...] = Field(min_length=1)
+    val_files: tuple[str, ...] = ()
+    total_training_steps: Steps = 800
+    train_batch_size: Steps = 128
+    learning_rate: float = Field(2e-6, gt=0.0)
+    optimizer: OptimizerConfig = OptimizerConfig()
+    parent: str | None = None
+    engine: Literal["local", "verl"] | None = None
+    seed: int | None = None
+    max_prompt_tokens: int = Field(8192, ge=1)
+    save_every: Steps = 50
+    eval_every: int = Field(0, ge=0)
+    gate: GateConfig | None = None
+
+    @property
+    def family(self) -> str:
+        """The part of the name before `/`: stages of one family carry optimizer state."""
+        return self.name.split("/")[0]
+
+
+class SFTStageConfig(_Stage):
+    """Supervised fine-tuning on conversations; the loss falls on assistant turns."""
+
+    kind: Literal["sft"] = "sft"
+    role: Literal["policy", "judge"] = "policy"
+    max_tokens: Steps = 16384
+
+
+class RewardModelStageConfig(_Stage):
+    """Bradley-Terry on a scalar head over preference pairs (section 4.2)."""
+
+    kind: Literal["reward_model"] = "reward_model"
+    role: Literal["reward_model"] = "reward_model"
+    train_batch_size: Steps = 256
+    max_tokens: Steps = 16384
+
+
+class StageConfig(_Stage):
+    """One RL stage (GRPO); a stage without `kind` is one. Defaults: the founding recipe."""
+
+    kind: Literal["rl"] = "rl"
+    role: Literal["policy"] = "policy"
+    domain: Literal["math", "code", "instruction_following", "swe", "chat", "blend"]
+    rollout_n: Steps = 8
+    temperature: float = Field(0.6, gt=0.0)
+    top_p: float = Field(0.95, gt=0.0, le=1.0)
+    top_k: int = Field(0, ge=0)
+    max_new_tokens: Steps = 65536
+    modes: ModeShares = ModeShares()
+    overlong: Literal["zero", "mask_loss", "exclude"] = "zero"
+    filter: FilterConfig = FilterConfig()
+    updates_per_batch: Steps = 1
+    clip_ratio_low: float = Field(0.2, gt=0.0)
+    clip_ratio_high: float = Field(0.2, gt=0.0)
+    kl_coef: float = Field(0.0, ge=0.0)
+    entropy_coef: float = 0.0
+    loss_aggregation: Literal["token-mean", "group-token-mean", "sequence-mean"] = "token-mean"
+    norm_adv_by_std: bool = True
+    until: UntilConfig | None = None
+    reward: RewardConfig = RewardConfig()
+    inputs: Mapping[Literal["reward_model", "judge"], str] = {}
+    infra_limit: Share = 0.05
+
+    @field_validator("rollout_n")
+    @classmethod
+    def _group(cls, value: int) -> int:
+        if value < 2:
+            raise ValueError(f"rollout_n is {value}; a group needs at least 2 completions")
+        return value
+
+    @model_validator(mode="after")
+    def _splits(self) -> Self:
+        if self.train_batch_size % self.updates_per_batch:
+            raise ValueError(
+                f"train_batch_size {self.train_batch_size} does not divide into "
+                f"updates_per_batch {self.updates_per_batch}"
+            )
+        return self
+
+    @property
+    def reward_kind(self) -> Literal["verifier", "preference", "gated_if", "swe", "auto"]:
+        """The reward that `auto` stands for in this stage's domain.
+
+        `blend` keeps `auto`: each row is rewarded after its own domain.
+        """
+        if self.reward.kind != "auto" or self.domain == "blend":
+            return self.reward.kind
+        if self.domain == "chat":
+            return "preference"
+        if self.domain == "swe":
+            return "swe"
+        if self.domain == "instruction_following" and "reward_model" in self.inputs:
+            return "gated_if"
+        return "verifier"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return str(value.get("kind", "rl"))
+    return str(getattr(value, "kind", "rl"))
+
+
+AnyStage = Annotated[
+    Annotated[SFTStageConfig, Tag("sft")]
+    | Annotated[RewardModelStageConfig, Tag("reward_model")]
+    | Annotated[StageConfig, Tag("rl")],
+    Discriminator(_kind),
+]
+
+
+class BenchmarkConfig(Model):
+    """A protocol: which problems, judged how, sampled how. It is stored with each result.
+
+    `file` is read for gates, curves and choices; `test_file` only by
+    `cascade eval --split test`. `verifier: auto` follows each row's ability.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_\-.@]+$")
+    file: str
+    test_file: str | None = None
+    limit: int | None = Field(None, ge=1)
+    verifier: str = "auto"
+    mode: Literal["think", "no_think"] | None = None
+    k: int = Field(4, ge=0)
+    greedy: bool = True
+    temperature: float = Field(1.0, gt=0.0)
+    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    top_k: int = Field(0, ge=0)
+    max_new_tokens: Steps = 32768
+    yarn_factor: float = Field(1.0, ge=1.0)
+    seed: int = 0
+
+
+class ChatConfig(Model):
+    """`cascade` installs our ChatML template; `own` keeps the model's and refuses modes."""
+
+    template: Literal["cascade", "own"] = "cascade"
+    system: str | None = "You are a helpful and harmless assistant."
+
+
+class LocalConfig(Model):
+    """The one-machine engine. Everything here but `verifier_workers` changes the numbers.
+
+    `processes` share each step's sampling and gradients; each computes on `threads` threads.
+    """
+
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    processes: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1)
+    micro_batch_tokens: int = Field(16384, ge=1)
+    sample_batch: int = Field(256, ge=1)
+    gradient_checkpointing: bool = False
+    verifier_workers: int = Field(1, ge=1)
+    verifier_deadline_s: float = Field(20.0, gt=0.0)
+
+
+class TrackerConfig(Model):
+    """What is written beside the event log. Cannot change weights."""
+
+    tensorboard: bool = True
+    rollouts_every: int = Field(10, ge=0)
+
+
+class CascadeRLConfig(Model):
+    """A whole cascade: a start model, stages in order, and the benchmarks they are held to."""
+
+    name: str = "cascade"
+    preset: str | None = None
+    model: str = "Qwen/Qwen3-8B-Base"
+    seed: int = 0
+    data_seed: int = 0
+    engine: Literal["local", "verl"] = "local"
+    stages: tuple[AnyStage, ...] = Field(min_length=1)
+    benchmarks: tuple[BenchmarkConfig, ...] = ()
+    chat: ChatConfig = ChatConfig()
+    local: LocalConfig = LocalConfig()
+    trackers: TrackerConfig = TrackerConfig()
+    allow_unsafe_sandbox: bool = False
+    cascade_checkpoint_dir: str | None = None
+    algorithm: Mapping[str, Any] = {}
+    actor_rollout_ref: Mapping[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        for what, names in (
+            ("stage", [s.name for s in self.stages]),
+            ("benchmark", [b.name for b in self.benchmarks]),
+        ):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                raise ValueError(f"{what} name {twice[0]!r} is used twice; names must differ")
+        return self
+
+    def stage(self, name: str) -> AnyStage:
+        """The stage of that exact name."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise ConfigError(*_unknown_stage(name, [s.name for s in self.stages]))
+
+    def select(self, name: str) -> list[str]:
+        """Names of the one stage, or of all stages of the family, called `name`."""
+        found = [s.name for s in self.stages if name in (s.name, s.family)]
+        if not found:
+            message, hint = _unknown_stage(name, [s.name for s in self.stages])
+            raise ConfigError(message, hint=hint)
+        return found
+
+
+def _unknown_stage(name: str, known: Sequence[str]) -> tuple[str, str]:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"stages here: {', '.join(known)}"
+    return f"no stage or family is called {name!r}", hint
+
+
+# --- YAML in and out --------------------------------------------------------------------------
+
+
+def load_config(path: Path, sets: Sequence[str] = ()) -> CascadeRLConfig:
+    """Read a YAML file, apply `stage.key=value` settings, resolve paths against the file."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path} does not exist; expected a YAML config or a preset name",
+            hint="write one:  cascade init mini > cascade.yaml",
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not readable YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds {type(values).__name__}; expected a mapping of keys")
+    return parse_config(values, sets, base=path.resolve().parent)
+
+
+def parse_config(
+    values: Mapping[str, Any], sets: Sequence[str] = (), *, base: Path | None = None
+) -> CascadeRLConfig:
+    """Validate plain values. Errors name the key, what was found and what was expected."""
+    try:
+        config = CascadeRLConfig.model_validate(values)
+        if sets:
+            config = CascadeRLConfig.model_validate(with_settings(config, sets))
+    except ValidationError as error:
+        raise _explain(error, values) from None
+    return resolve_paths(config, base) if base else config
+
+
+def with_settings(config: CascadeRLConfig, sets: Sequence[str]) -> dict[str, Any]:
+    """Plain values of `config` after `key=value` or `stage_or_family.key=value` settings."""
+    values = config.model_dump(mode="json", exclude_unset=True)
+    for setting in sets:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise ConfigError(
+                f"--set {setting!r} has no '='", hint="for example:  --set math_rl.rollout_n=8"
+            )
+        head, _, rest = key.partition(".")
+        targets: list[dict[str, Any]] = [values]
+        if rest and head not in CascadeRLConfig.model_fields:
+            chosen = config.select(head)
+            targets = [s for s in values["stages"] if s["name"] in chosen]
+            key = rest
+        for target in targets:
+            _assign(target, key.split("."), yaml.safe_load(text))
+    return values
+
+
+def _assign(target: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    for key in keys[:-1]:
+        target = target.setdefault(key, {})
+    target[keys[-1]] = value
+
+
+def resolve_paths(config: CascadeRLConfig, base: Path) -> CascadeRLConfig:
+    """Make every relative file absolute against `base`; built-in names and hub names stay."""
+
+    def full(name: str) -> str:
+        return name if name.startswith(BUILTIN) else str((base / name).resolve())
+
+    stages = tuple(
+        s.model_copy(
+            update={
+                "train_files": tuple(map(full, s.train_files)),
+                "val_files": tuple(map(full, s.val_files)),
+            }
+        )
+        for s in config.stages
+    )
+    benchmarks = tuple(
+        b.model_copy(
+            update={"file": full(b.file), "test_file": b.test_file and full(b.test_file)}
+        )
+        for b in config.benchmarks
+    )
+    model = config.model
+    if not model.startswith(BUILTIN) and (base / model).is_dir():
+        model = str((base / model).resolve())
+    return config.model_copy(update={"stages": stages, "benchmarks": benchmarks, "model": model})
+
+
+def resolved_yaml(config: CascadeRLConfig) -> str:
+    """The whole config, defaults included, as YAML that `load_config` reads back equal."""
+    return yaml.safe_dump(
+        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100
+    )
+
+
+def _explain(error: ValidationError, values: Mapping[str, Any]) -> ConfigError:
+    lines, hints = [], []
+    for item in error.errors():
+        place, stage_name = _place(item["loc"], values)
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{place}: unknown key")
+            near = difflib.get_close_matches(str(item["loc"][-1]), _keys(stage_name), n=1)
+            if near:
+                hints.append(f"did you mean {near[0]!r}?")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            found = "" if item["type"] == "value_error" else f" (found {item['input']!r})"
+            lines.append(f"{place}: {message}{found}")
+            if "rollout_n" in message and stage_name:
+                hints.append(f"set it:  --set {stage_name}.rollout_n=8")
+    return ConfigError("\n  ".join(lines), hint="\n  ".join(dict.fromkeys(hints)))
+
+
+def _place(loc: Sequence[int | str], values: Mapping[str, Any]) -> tuple[str, str | None]:
+    """A key path a person can find again: stages by name, union tags left out."""
+    if len(loc) > 1 and loc[0] in ("stages", "benchmarks") and isinstance(loc[1], int):
+        entries = values.get(str(loc[0])) or []
+        entry = entries[loc[1]] if loc[1] < len(entries) else None
+        name = entry.get("name") if isinstance(entry, Mapping) else getattr(entry, "name", None)
+        rest = [str(p) for p in loc[2:] if p not in ("sft", "reward_model", "rl")]
+        what = "stage" if loc[0] == "stages" else "benchmark"
+        return " ".join([what, str(name or loc[1]), ".".join(rest)]).rstrip(), name
+    return ".".join(map(str, loc)) or "config", None
+
+
+def _keys(stage_name: str | None) -> list[str]:
+    if stage_name is None:
+        return list(CascadeRLConfig.model_fields)
+    kinds: tuple[type[Model], ...] = (StageConfig, SFTStageConfig, RewardModelStageConfig)
+    return sorted({key for kind in (*kinds, BenchmarkConfig) for key in kind.model_fields})
+
+
+# --- the founding recipe ----------------------------------------------------------------------
+
+
+def create_default_cascade_stages() -> list[StageConfig]:
+    """The founding recipe's five RL stages in order: RLHF, IF-RL, math, code, SWE."""
+
+    def stage(
+        name: str, domain: Any, steps: int, inputs: Mapping[Any, str] | None = None
+    ) -> StageConfig:
+        return StageConfig(
+            name=name,
+            domain=domain,
+            train_files=(f"data/{domain}_train.parquet",),
+            val_files=(f"data/{domain}_val.parquet",),
+            total_training_steps=steps,
+            inputs=inputs or {},
+        )
+
+    return [
+        stage("rlhf", "chat", 800),
+        stage("if_rl", "instruction_following", 500),
+        stage("math_rl", "math", 500),
+        stage("code_rl", "code", 500),
+        stage("swe_rl", "swe", 500),
+    ]
