@@ -1,0 +1,62 @@
+"""What a benchmark runs: its verifier, its protocol's digest, and its samples as JSON lines.
+
+One rule: two scores may be subtracted only when their protocols have the same digest, so the
+digest covers everything that changes a result and nothing that does not (name, path).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cascade_rl.config import BenchmarkConfig, ChatConfig
+from cascade_rl.digests import digest_json
+from cascade_rl.errors import ConfigError
+from cascade_rl.mini.utility import chat_utility
+from cascade_rl.types import Sample, Signals, Verdict, Verifier
+from cascade_rl.verifiers import verify
+from cascade_rl.verifiers.swe import verify_swe_resolved
+
+VERIFIERS: Mapping[str, Verifier] = {
+    "auto": verify,  # follows each row's ability
+    "chat_utility": chat_utility,  # mini's hidden utility
+    "swe_resolved": verify_swe_resolved,  # hidden tests on the patched files
+}
+
+
+def verifier_of(benchmark: BenchmarkConfig) -> Verifier:
+    """The function that judges this benchmark's answers."""
+    found = VERIFIERS.get(benchmark.verifier)
+    if found is None:
+        raise ConfigError(
+            f"benchmark {benchmark.name}: no verifier is called {benchmark.verifier!r}",
+            hint=f"expected one of: {', '.join(VERIFIERS)}",
+        )
+    return found
+
+
+def protocol_digest(
+    benchmark: BenchmarkConfig, rows_digest: str, verifier_version: str, chat: ChatConfig
+) -> str:
+    """12 hex digits over the problems, the judge, the sampling settings and the template."""
+    settings = benchmark.model_dump(mode="json", exclude={"name", "file", "test_file"})
+    covered = [settings, rows_digest, verifier_version, chat.model_dump(mode="json")]
+    return digest_json(covered)[:12]
+
+
+def sample_to_json(sample: Sample) -> str:
+    """One line without a newline, ASCII, so that any text survives, lone surrogates included."""
+    return json.dumps(dataclasses.asdict(sample), separators=(",", ":"))
+
+
+def sample_from_json(line: str) -> Sample:
+    """The sample that `sample_to_json` wrote, equal to it in every field."""
+    values: dict[str, Any] = json.loads(line)
+    signals: dict[str, Any] = values.pop("signals")
+    verdict: dict[str, Any] | None = signals.pop("verdict")
+    return Sample(
+        **values,
+        signals=Signals(**signals, verdict=None if verdict is None else Verdict(**verdict)),
+    )
