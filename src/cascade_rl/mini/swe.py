@@ -1,0 +1,184 @@
+"""Small repositories with one wrong line: an issue, one or two files, hidden asserts.
+
+The answer is a SEARCH/REPLACE edit of one line. The structure is the pair of the wrong and the
+right expression; where it stands and what surrounds it may recur.
+"""
+
+from __future__ import annotations
+
+import difflib
+import random
+from dataclasses import dataclass
+
+from cascade_rl.mini.draw import (
+    EVAL_ROWS,
+    TRAIN_ROWS,
+    Split,
+    collect,
+    digest,
+    family,
+    generator,
+    split_of,
+    user,
+)
+from cascade_rl.types import Patch, Problem
+
+FUNCTIONS = ("price", "score", "total", "speed", "level", "width", "cost", "rank")
+FILES = ("a.py", "b.py")
+WORDS = {
+    "+": "add {k} to x",
+    "-": "subtract {k} from x",
+    "*": "multiply x by {k}",
+    "//": "divide x by {k}",
+    "%": "take x mod {k}",
+}
+ISSUES = (
+    "Fix: {f} must {words}.",
+    "Fix: {f} is wrong. It must {words}.",
+    "Fix a bug: {f} should {words}.",
+    "Fix: it should {words}, but {f} does not.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """`x <sign> k`."""
+
+    sign: str
+    k: int
+
+    def words(self) -> str:
+        return WORDS[self.sign].format(k=self.k)
+
+    def __str__(self) -> str:
+        return f"x {self.sign} {self.k}"
+
+    def __call__(self, x: int) -> int:
+        match self.sign:
+            case "+":
+                return x + self.k
+            case "-":
+                return x - self.k
+            case "*":
+                return x * self.k
+            case "//":
+                return x // self.k
+            case _:
+                return x % self.k
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """One wrong function, what it should be, and the functions around it by path."""
+
+    path: str
+    name: str
+    wrong: Expression
+    right: Expression
+    files: dict[str, tuple[tuple[str, Expression], ...]]
+
+    @property
+    def structure(self) -> str:
+        return f"{self.wrong} -> {self.right}"
+
+    def sources(self, name: str = "", expression: Expression | None = None) -> dict[str, str]:
+        """The files, with `name` computing `expression` where given."""
+        return {
+            path: "".join(
+                f"def {f}(x):\n    return {expression if f == name else e}\n" for f, e in content
+            )
+            for path, content in self.files.items()
+        }
+
+    def edit(self, search: Expression | None = None, replace: Expression | None = None) -> str:
+        """The SEARCH/REPLACE answer; the right one unless told otherwise."""
+        return (
+            f"### {self.path}\n<<<<<<< SEARCH\n    return {search or self.wrong}\n"
+            f"=======\n    return {replace or self.right}\n>>>>>>> REPLACE"
+        )
+
+    def thought(self) -> str:
+        return f"{self.path}: {self.structure}"
+
+    def asserts(self) -> list[str]:
+        """Hidden tests: the repaired function at numbers, and its neighbours unchanged."""
+        module = self.path.removesuffix(".py")
+        lines = [
+            f"from {module} import {self.name}\nassert {self.name}({x}) == {self.right(x)}"
+            for x in (0, 7, 20)
+        ]
+        for path, content in self.files.items():
+            for name, expression in content:
+                if name != self.name:
+                    call = f"{name}(9) == {expression(9)}"
+                    lines.append(f"from {path.removesuffix('.py')} import {name}\nassert {call}")
+        return lines
+
+
+def unified(before: dict[str, str], after: dict[str, str]) -> str:
+    """The change as a unified diff of all files."""
+    return "".join(
+        line
+        for path in before
+        for line in difflib.unified_diff(
+            before[path].splitlines(keepends=True),
+            after[path].splitlines(keepends=True),
+            f"a/{path}",
+            f"b/{path}",
+        )
+    )
+
+
+def draw_expression(rng: random.Random) -> Expression:
+    return Expression(rng.choice(tuple(WORDS)), rng.randint(2, 9))
+
+
+def draw_repair(rng: random.Random, split: Split, layout: tuple[int, ...]) -> Repair:
+    """A repair of the split in files of `layout[i]` functions each, all lines different."""
+    while True:
+        expressions = [draw_expression(rng) for _ in range(sum(layout) + 1)]
+        if len({str(e) for e in expressions}) == len(expressions):
+            right, *shown = expressions
+            names = rng.sample(FUNCTIONS, len(shown))
+            functions = list(zip(names, shown, strict=True))
+            wrong = rng.randrange(len(shown))
+            files, start = {}, 0
+            for path, count in zip(FILES, layout, strict=False):
+                files[path] = tuple(functions[start : start + count])
+                start += count
+            path = next(p for p, content in files.items() if functions[wrong] in content)
+            repair = Repair(path, names[wrong], shown[wrong], right, files)
+            if split_of(repair.structure) == split:
+                return repair
+
+
+def issue(rng: random.Random, repair: Repair, split: Split) -> str:
+    """What the reporter says."""
+    return family(rng, ISSUES, split).format(f=repair.name, words=repair.right.words())
+
+
+def prompt(text: str, files: dict[str, str]) -> str:
+    """Issue and files, the files after `###` lines as the answer names them."""
+    shown = "".join(f"### {path}\n{content}" for path, content in files.items())
+    return f"{text}\n{shown}".rstrip("\n")
+
+
+def as_problem(repair: Repair, text: str, split: Split) -> Problem:
+    """The repair as a row."""
+    before = repair.sources()
+    patch = unified(before, repair.sources(repair.name, repair.right))
+    reference = Patch(before, patch, tuple(before), "search_replace", text)
+    asked = prompt(text, before)
+    extra = {"split": split, "structure": repair.structure, "tests": repair.asserts()}
+    return Problem(f"swe/{digest(asked)}", "swe", (user(asked),), reference, "mini", extra)
+
+
+def problems(split: Split, data_seed: int) -> list[Problem]:
+    """Two or three functions in one or two files."""
+    rng = generator(f"swe/{split}", data_seed)
+
+    def draw() -> Problem:
+        repair = draw_repair(rng, split, rng.choice(((2,), (1, 1), (2, 1), (1, 2))))
+        return as_problem(repair, issue(rng, repair, split), split)
+
+    return collect(draw, TRAIN_ROWS if split == "train" else EVAL_ROWS)
