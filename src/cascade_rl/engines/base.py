@@ -87,3 +87,6 @@ class Engine(Protocol):
 
     def evaluate(self, checkpoint: Checkpoint, job: EvaluationJob) -> Iterator[Sample]:
         """Greedy and k sampled answers to every problem, scored, in (problem, sample) order."""
+
+    def close(self) -> None:
+        """End worker processes; the engine starts them again when it is used again."""

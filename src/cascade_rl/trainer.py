@@ -1,0 +1,117 @@
+"""The Python face of a cascade, and what the command line calls: `CascadedRLTrainer(...).fit()`.
+
+One rule: it runs `loop.run_cascade` and nothing else, so the API and `cascade run` cannot differ.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from cascade_rl.config import CascadeRLConfig
+from cascade_rl.engines.base import Engine
+from cascade_rl.errors import ConfigError
+from cascade_rl.loop import run_cascade
+from cascade_rl.plan import make_plan, start_model
+from cascade_rl.store import Listener, Store
+from cascade_rl.types import Checkpoint
+
+
+class CascadedRLTrainer:
+    """Train a whole cascade.
+
+    `tokenizer`, where given, must have the start model's vocabulary. `role_worker_mapping` and
+    `resource_pool_manager` are verl's and optional; the local engine has no use for them.
+    `output` defaults to the config's `cascade_checkpoint_dir`.
+    """
+
+    def __init__(
+        self,
+        cascade_config: CascadeRLConfig,
+        tokenizer: Any = None,
+        role_worker_mapping: Any = None,
+        resource_pool_manager: Any = None,
+        *,
+        output: Path | str | None = None,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        target = output or cascade_config.cascade_checkpoint_dir
+        if target is None:
+            raise ConfigError(
+                "there is nowhere to write: no output directory was given",
+                hint='CascadeRLConfig(..., cascade_checkpoint_dir="./checkpoints")',
+            )
+        self.config = cascade_config
+        self.tokenizer = tokenizer
+        self.output = Path(target)
+        self.listeners = listeners
+
+    def fit(self, only: Sequence[str] = (), resume: str | None = None) -> Checkpoint:
+        """Run the cascade from wherever it stands and return its last policy.
+
+        `only` restricts it to stages or families; `resume` trains that stage or family and
+        everything that depends on it again, keeping the old ones in `stages/replaced/`.
+        Raises KeyboardInterrupt after saving when interrupted.
+        """
+        engines = make_engines(self.config)
+        with Store(self.output, self.listeners) as store, saving_on_interrupt(store.stop):
+            if self.tokenizer is not None:
+                check_vocabulary(self.tokenizer, store.start(start_model(self.config)).path)
+            if resume is not None:
+                plan = make_plan(self.config, store.rolled_back())
+                store.replace(plan.dependents(set(self.config.select(resume))))
+            try:
+                return run_cascade(self.config, store, engines, only)
+            finally:
+                for engine in engines.values():
+                    engine.close()
+
+
+def make_engines(config: CascadeRLConfig) -> Mapping[str, Engine]:
+    """The engines that this config's stages name. Raises ConfigError for one not installed."""
+    names = {stage.engine or config.engine for stage in config.stages}
+    if "verl" in names:
+        raise ConfigError(
+            "a stage asks for engine verl, which this version does not have yet",
+            hint="run it on one machine:  --engine local",
+        )
+    from cascade_rl.engines.local.engine import LocalEngine  # torch: only when training
+
+    return {"local": LocalEngine()}
+
+
+def check_vocabulary(tokenizer: Any, model: Path) -> None:
+    """Refuse a tokenizer whose vocabulary is not the start model's."""
+    from cascade_rl.engines.local.model import load_tokenizer
+
+    own, given = load_tokenizer(model).get_vocab(), tokenizer.get_vocab()
+    if own != given:
+        raise ConfigError(
+            f"the tokenizer given has {len(given)} entries and differs from that of {model} "
+            f"({len(own)} entries)",
+            hint="leave tokenizer out, or pass the one saved with the model",
+        )
+
+
+@contextmanager
+def saving_on_interrupt(stop: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C asks for a save at the end of the step, the second stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
