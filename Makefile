@@ -1,0 +1,74 @@
+# cascade-rl. `make help` lists the targets; everything runs in .venv, made on first use.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO ?= runs/demo
+WORKERS ?= 2
+
+# Spinning OpenMP threads starve the verifier processes beside them.
+export OMP_WAIT_POLICY = PASSIVE
+export OMP_NUM_THREADS ?= 1
+export HF_HUB_OFFLINE ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-verl demo test test-verl slow check fix bench docs clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+install: $(INSTALLED) ## make .venv with everything but verl
+
+# torch first, and by the pip that comes with Python: the newer pip is for the resolver's sake.
+$(INSTALLED): pyproject.toml constraints/core.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $$($(PYTHON) --version) is too old; expected Python 3.11 or newer."; \
+	    echo "  name one:  make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints/core.txt torch
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints/core.txt --editable ".[dev]"
+	touch $@
+
+$(VENV)/.installed-verl: $(INSTALLED) constraints/verl.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints/verl.txt --editable ".[dev,verl]"
+	touch $@
+
+install-verl: $(VENV)/.installed-verl ## add verl and Ray to .venv
+
+demo: install ## train the mini cascade into runs/demo, print its ledger and report
+	$(BIN)/cascade run mini --output $(DEMO)
+	$(BIN)/cascade ledger $(DEMO)
+	$(BIN)/cascade report $(DEMO)
+
+test: check ## everything that must hold, in minutes
+	$(BIN)/pytest -n $(WORKERS) -m "not slow"
+
+test-verl: install-verl ## the cluster engine's tests, on CPU
+	$(BIN)/pytest tests/engines/verl -m "not slow"
+
+slow: install ## the tests that take long
+	$(BIN)/pytest -n $(WORKERS) -m slow --timeout 3600
+
+check: install ## format, lint, types, floors and budgets
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/structure
+
+fix: install ## format, and repair what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install ## one benchmark: make bench BENCH=name
+	@test -n "$(BENCH)" || { echo "error: no BENCH given; make bench BENCH=name, of:"; \
+	  ls benchmarks 2>/dev/null | sed -n 's/\.py$$//p'; exit 2; }
+	$(BIN)/python -m benchmarks.$(BENCH)
+
+docs: install ## check that every link and snippet of the documentation holds
+	$(BIN)/pytest -q tests/structure/test_docs.py
+
+clean: ## remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
