@@ -20,12 +20,11 @@ from cascade_rl.errors import ConfigError, GateFailed
 from cascade_rl.evaluation.benchmarks import verifier_of
 from cascade_rl.evaluation.ledger import build_ledger, drops
 from cascade_rl.graph import Plan, PlannedStage, StartModel
-from cascade_rl.plan import make_plan, protocols
+from cascade_rl.plan import Protocols, make_plan, protocols
 from cascade_rl.store import Store
 from cascade_rl.types import Checkpoint
 
 Engines = Mapping[str, Engine]
-Protocols = Sequence[tuple[BenchmarkConfig, str]]
 
 
 def run_cascade(
@@ -97,6 +96,21 @@ def evaluate_missing(
         for benchmark, digest in missing:
             path = store.evaluation_file(stage.name, stage.key, benchmark.name, digest)
             evaluate_one(plan, checkpoint, benchmark, path, engine, store)
+
+
+def look_at_test(config: CascadeRLConfig, store: Store, engines: Engines) -> None:
+    """Evaluate the start model and every finished policy on the test split, and record the look."""
+    plan = make_plan(config, store.rolled_back())
+    benchmarks = protocols(config, "test")
+    if not benchmarks:
+        raise ConfigError(
+            "no benchmark of this config has a test_file", hint="add  test_file: FILE  to them"
+        )
+    store.record_look(plan, [(b.name, digest) for b, digest in benchmarks])
+    finished = [s for s in plan.policies() if store.committed(plan, s)]
+    evaluate_missing(plan, plan.start, benchmarks, engines[plan.stages[0].engine], store)
+    for stage in finished:
+        evaluate_missing(plan, stage, benchmarks, engines[stage.engine], store)
 
 
 def evaluate_one(

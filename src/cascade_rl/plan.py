@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cascade_rl import curriculum, mini, verifiers
 from cascade_rl.blocks import with_blocks
@@ -26,6 +26,9 @@ from cascade_rl.digests import digest_json, weights_digest
 from cascade_rl.errors import ConfigError, DataError
 from cascade_rl.evaluation.benchmarks import protocol_digest, verifier_of
 from cascade_rl.graph import Plan, PlannedStage, StartModel
+
+Split = Literal["val", "test"]
+Protocols = list[tuple[BenchmarkConfig, str]]
 
 NOT_WEIGHTS = {
     "name", "parent", "inputs", "engine", "seed", "train_files", "val_files", "gate",
@@ -79,13 +82,20 @@ def start_model(config: CascadeRLConfig) -> StartModel:
     return StartModel(key, source, config.data_seed)
 
 
-def protocols(config: CascadeRLConfig) -> list[tuple[BenchmarkConfig, str]]:
-    """Every benchmark with the digest of its protocol: problems, judge, sampling, template."""
+def protocols(config: CascadeRLConfig, split: Split = "val") -> Protocols:
+    """Every benchmark of the split with its protocol's digest: problems, judge, sampling, template.
+
+    A benchmark without a test file is left out of the test split.
+    """
     found = []
+    version = digest_json([verifiers.VERIFIER_VERSIONS, _numerics(config)])
     for benchmark in config.benchmarks:
         verifier_of(benchmark)  # an unknown verifier is said before anything trains
+        if split == "test":
+            if benchmark.test_file is None:
+                continue
+            benchmark = benchmark.model_copy(update={"file": benchmark.test_file})
         rows = rows_digest([benchmark.file], config.data_seed)
-        version = digest_json([verifiers.VERIFIER_VERSIONS, _numerics(config)])
         found.append((benchmark, protocol_digest(benchmark, rows, version, config.chat)))
     return found
 

@@ -16,7 +16,7 @@ from typing import Any
 from cascade_rl.config import CascadeRLConfig
 from cascade_rl.engines.base import Engine
 from cascade_rl.errors import ConfigError
-from cascade_rl.loop import run_cascade
+from cascade_rl.loop import look_at_test, run_cascade
 from cascade_rl.plan import make_plan, start_model
 from cascade_rl.store import Listener, Store
 from cascade_rl.types import Checkpoint
@@ -61,7 +61,7 @@ class CascadedRLTrainer:
         engines = make_engines(self.config)
         with Store(self.output, self.listeners) as store, saving_on_interrupt(store.stop):
             if self.tokenizer is not None:
-                check_vocabulary(self.tokenizer, store.start(start_model(self.config)).path)
+                self._check_vocabulary(store.start(start_model(self.config)).path)
             if resume is not None:
                 plan = make_plan(self.config, store.rolled_back())
                 store.replace(plan.dependents(set(self.config.select(resume))))
@@ -70,6 +70,30 @@ class CascadedRLTrainer:
             finally:
                 for engine in engines.values():
                     engine.close()
+
+    def look_at_test(self) -> None:
+        """Evaluate every finished policy on the test split; the look is recorded."""
+        engines = make_engines(self.config)
+        with Store(self.output, self.listeners) as store, saving_on_interrupt(store.stop):
+            try:
+                look_at_test(self.config, store, engines)
+            finally:
+                for engine in engines.values():
+                    engine.close()
+
+
+    def _check_vocabulary(self, model: Path) -> None:
+        """Refuse a tokenizer whose vocabulary is not the start model's."""
+        from cascade_rl.engines.local.model import load_tokenizer
+
+        own = load_tokenizer(model, self.config.chat).get_vocab()
+        given = self.tokenizer.get_vocab()
+        if own != given:
+            raise ConfigError(
+                f"the tokenizer given has {len(given)} entries and differs from that of {model} "
+                f"({len(own)} entries)",
+                hint="leave tokenizer out, or pass the one saved with the model",
+            )
 
 
 def make_engines(config: CascadeRLConfig) -> Mapping[str, Engine]:
@@ -83,19 +107,6 @@ def make_engines(config: CascadeRLConfig) -> Mapping[str, Engine]:
     from cascade_rl.engines.local.engine import LocalEngine  # torch: only when training
 
     return {"local": LocalEngine()}
-
-
-def check_vocabulary(tokenizer: Any, model: Path) -> None:
-    """Refuse a tokenizer whose vocabulary is not the start model's."""
-    from cascade_rl.engines.local.model import load_tokenizer
-
-    own, given = load_tokenizer(model).get_vocab(), tokenizer.get_vocab()
-    if own != given:
-        raise ConfigError(
-            f"the tokenizer given has {len(given)} entries and differs from that of {model} "
-            f"({len(own)} entries)",
-            hint="leave tokenizer out, or pass the one saved with the model",
-        )
 
 
 @contextmanager

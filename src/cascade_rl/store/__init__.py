@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from cascade_rl.config import BUILTIN, resolved_yaml
-from cascade_rl.data.rows import RowKind, read_rows, write_rows
+from cascade_rl.data.rows import read_rows, write_rows
+from cascade_rl.data.schema import RowKind
 from cascade_rl.digests import digest_json, weights_digest
 from cascade_rl.engines.base import Evaluate, StageJob
 from cascade_rl.errors import CheckpointError, OutputError
@@ -24,7 +25,7 @@ from cascade_rl.evaluation.benchmarks import sample_to_json
 from cascade_rl.graph import Plan, PlannedStage, StartModel
 from cascade_rl.store.files import check_directory, json_line, write_atomic, write_json
 from cascade_rl.store.lock import Lock
-from cascade_rl.store.run import CONFIG, STAGE, Run, StageRecord, read_contract
+from cascade_rl.store.run import CONFIG, LOOKS, STAGE, Run, StageRecord, read_contract
 from cascade_rl.store.workspace import Listener, StageWorkspace, last_checkpoint
 from cascade_rl.types import Checkpoint, Problem, Row, Sample
 
@@ -78,6 +79,13 @@ class Store(Run):
         }
         write_json(self.output / "cascades" / f"{digest_json(text)[:12]}.json", entry)
         write_atomic(self.output / CONFIG, text.encode())
+
+    def record_look(self, plan: Plan, protocols: Sequence[tuple[str, str]]) -> None:
+        """Note, for good, that somebody looked at the test split."""
+        benchmarks = [{"name": name, "protocol": digest} for name, digest in protocols]
+        look = {"time": time.time(), "plan": plan.digest, "benchmarks": benchmarks}
+        with (self.output / LOOKS).open("ab") as file:
+            file.write(json_line(look))
 
     def rolled_back(self) -> frozenset[str]:
         """Keys of stages that a gate rolled back."""
@@ -289,6 +297,7 @@ class Store(Run):
 
 def _ours(output: Path) -> bool:
     """Empty, or begun by a cascade."""
-    known = {CONFIG, f"{CONFIG}.tmp", "cascades", "data", "stages", "gates", "lock", "report.html"}
+    known = {CONFIG, f"{CONFIG}.tmp", "cascades", "data", "stages", "gates"}
+    known |= {"lock", "report.html", "tensorboard", LOOKS}
     there = {path.name for path in output.iterdir()}
     return (output / CONFIG).exists() or there <= known

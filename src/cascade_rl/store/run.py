@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
@@ -23,6 +23,8 @@ from cascade_rl.store.files import read_lines
 
 CONFIG = "cascade.yaml"
 STAGE = "stage.json"
+LOOKS = "looks.jsonl"
+Split = Literal["val", "test"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +111,21 @@ class Run:
         """Where that evaluation is or will be: a line for the protocol, then one a sample."""
         return self.directory(name, key) / "evaluations" / f"{benchmark}-{protocol}.jsonl"
 
-    def scores(self) -> list[StageScores]:
+    def looks(self) -> list[dict[str, Any]]:
+        """Every look that was taken at the test split: when, which plan, which protocols."""
+        return read_lines(self.output / LOOKS)
+
+    def _protocols(self, split: Split) -> dict[str, str]:
+        if split == "val":
+            benchmarks = self.plan()["benchmarks"]
+        else:
+            looks = [look for look in self.looks() if look["plan"] == self.plan()["digest"]]
+            benchmarks = looks[-1]["benchmarks"] if looks else []
+        return {b["name"]: b["protocol"] for b in benchmarks}
+
+    def scores(self, split: Split = "val") -> list[StageScores]:
         """Every evaluation there is of the start model and the finished policy stages."""
-        protocols = {b["name"]: b["protocol"] for b in self.plan()["benchmarks"]}
+        protocols = self._protocols(split)
         found = []
         for record in self.stages():
             if record.role != "policy" or not record.done:
