@@ -1,0 +1,1 @@
+"""The one-machine engine: one learner, three objectives, its own sampler."""

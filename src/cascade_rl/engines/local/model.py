@@ -1,0 +1,203 @@
+"""A Hugging Face model directory in and out of memory: fp32 masters, tokenizer, digest.
+
+The rule: weights are held in float32 whatever they were stored in, and written back in
+float32, so a chain of stages never rounds. A lower compute dtype is autocast around the
+forward pass only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.utils import logging as transformers_logging
+
+from cascade_rl.chat import HFTokenizer, jinja_template
+from cascade_rl.config import ChatConfig, LocalConfig
+from cascade_rl.digests import TensorDigest
+from cascade_rl.errors import CheckpointError, ConfigError
+
+Head = Literal["language", "scalar"]
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Model:
+    """A module on its device, its tokenizer, and the dtype of its forward pass."""
+
+    module: Any
+    tokenizer: Any
+    device: torch.device
+    compute: torch.dtype
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """Autocast for the forward pass; nothing at all in float32."""
+        if self.compute == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.compute)
+
+    @property
+    def context(self) -> int:
+        """Longest sequence the positions allow, in tokens."""
+        return int(getattr(self.module.config, "max_position_embeddings", 0) or 1 << 30)
+
+
+def device_of(local: LocalConfig) -> torch.device:
+    """The device `local.device` names; `auto` takes CUDA when there is one."""
+    if local.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if local.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("local.device is cuda; no CUDA device found", hint="use  device: auto")
+    return torch.device(local.device)
+
+
+def compute_dtype(local: LocalConfig, device: torch.device) -> torch.dtype:
+    """`auto` is float32 on a CPU, where runs repeat bit for bit, and bfloat16 on a GPU."""
+    if local.dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    return torch.bfloat16 if local.dtype == "bfloat16" else torch.float32
+
+
+def load_tokenizer(path: Path, chat: ChatConfig = ChatConfig()) -> PreTrainedTokenizerBase:
+    """The directory's tokenizer, with our chat template installed unless it keeps its own.
+
+    `tokenizer.json` is read as it is: AutoTokenizer of a Qwen2 directory appends a token that
+    lies beyond a small model's embedding.
+    """
+    fast = (path / "tokenizer.json").exists()
+    loader: Any = PreTrainedTokenizerFast if fast else AutoTokenizer
+    tokenizer = loader.from_pretrained(path, local_files_only=True)
+    if chat.template == "own":
+        if not tokenizer.chat_template:
+            raise ConfigError(
+                f"{path} has a tokenizer without a chat template; `chat.template: own` needs one",
+                hint="install ours:  --set chat.template=cascade",
+            )
+        return tokenizer
+    HFTokenizer(tokenizer)  # refuses a vocabulary that cannot hold our template
+    tokenizer.chat_template = jinja_template(chat.system)
+    return tokenizer
+
+
+def load_model(path: Path, chat: ChatConfig, local: LocalConfig, head: Head = "language") -> Model:
+    """Read a causal language model, or the same with a scalar head, in float32.
+
+    A directory without a scalar head gets one of zeros, so that nothing depends on a global
+    random state. Raises CheckpointError where the directory is missing or torn.
+    """
+    device = device_of(local)
+    if not (path / "config.json").exists():
+        raise CheckpointError(f"{path} is not a model directory: config.json is missing")
+    try:
+        if head == "scalar":
+            module = _load_scalar(path)
+        else:
+            module = AutoModelForCausalLM.from_pretrained(
+                path, dtype=torch.float32, local_files_only=True
+            )
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a model: {error}", hint="restore or retrain that stage"
+        ) from None
+    module.to(device).eval()  # no dropout: sampling and learning must see one distribution
+    if local.gradient_checkpointing:
+        module.gradient_checkpointing_enable({"use_reentrant": False})
+    return Model(module, load_tokenizer(path, chat), device, compute_dtype(local, device))
+
+
+def _load_scalar(path: Path) -> Any:
+    module, info = AutoModelForSequenceClassification.from_pretrained(
+        path, num_labels=1, dtype=torch.float32, local_files_only=True, output_loading_info=True
+    )
+    if any(name.startswith("score.") for name in info["missing_keys"]):
+        nn.init.zeros_(module.score.weight)
+    return module
+
+
+def named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """State tensors by name, sorted, each tied weight once: what a saved file holds."""
+    tied = getattr(module, "all_tied_weights_keys", None) or {}
+    for name, tensor in sorted(module.state_dict().items()):
+        if name not in tied:
+            yield name, tensor.detach()
+
+
+def save_model(module: Any, tokenizer: Any, path: Path) -> None:
+    """Write config, float32 safetensors, tokenizer and template; the model can go on training."""
+    path.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.cpu().clone() for name, tensor in named_tensors(module)}
+    module.save_pretrained(path, state_dict=weights, safe_serialization=True)
+    tokenizer.save_pretrained(path)
+
+
+def save_weights(module: nn.Module, file: Path) -> None:
+    """The weights alone, for a training checkpoint."""
+    save_file({name: tensor.cpu().clone() for name, tensor in named_tensors(module)}, file)
+
+
+def load_weights(module: nn.Module, file: Path) -> None:
+    """Copy a file of `save_weights` into the module, in place."""
+    try:
+        stored: Mapping[str, Tensor] = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file} is missing or torn: {error}") from None
+    with torch.no_grad():
+        for name, tensor in named_tensors(module):
+            tensor.copy_(stored[name])
+
+
+def params_digest(module: nn.Module) -> str:
+    """Digest of the weights in memory.
+
+    Equals `digests.weights_digest` of the directory `save_model` writes: how a handoff is
+    proven.
+    """
+    digest = TensorDigest()
+    for name, tensor in named_tensors(module):
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        digest.add(name, dtype, tensor.shape, [tensor.cpu().contiguous().numpy().tobytes()])
+    return digest.hexdigest()
+
+
+class FlatParameters:
+    """All parameters of a module as views of one float32 vector, and of one gradient vector.
+
+    One vector makes the optimizer step, the norm and the sum over processes single
+    operations, and lets processes share weights by sharing `values`.
+    """
+
+    def __init__(
+        self, module: nn.Module, values: Tensor, gradients: Tensor, *, adopt: bool
+    ) -> None:
+        """`adopt` takes the values already in `values`; otherwise the module's are copied in."""
+        self.values = values
+        self.gradients = gradients
+        start = 0
+        for parameter in module.parameters():
+            end = start + parameter.numel()
+            if not adopt:
+                values[start:end].copy_(parameter.detach().reshape(-1))
+            parameter.data = values[start:end].view(parameter.shape)
+            parameter.grad = gradients[start:end].view(parameter.shape)
+            start = end
+        assert start == values.numel() == gradients.numel()
+
+    @staticmethod
+    def size(module: nn.Module) -> int:
+        """Number of scalars; tied weights count once."""
+        return sum(parameter.numel() for parameter in module.parameters())
