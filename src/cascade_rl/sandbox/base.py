@@ -1,0 +1,73 @@
+"""What runs in a sandbox and what comes back; the shapes every tier of isolation shares.
+
+Expected outputs are not part of a `Program`: they stay with the caller, who compares. Nothing
+here is raised for what a program did; that is an `Outcome`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+ProgramKind = Literal["stdio", "call", "assert"]
+OutcomeStatus = Literal["ok", "runtime", "timeout", "memory", "output", "violation", "infra"]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A candidate's source and what to feed it, one isolated run an input.
+
+    kind `stdio`: each input is text for stdin; the program runs as `__main__`.
+    kind `call`: each input is a tuple of plain arguments for `entry_point`.
+    kind `assert`: each input is trusted test code that raises when the candidate is wrong. It
+    runs in a second process which reaches the candidate's functions by name, over a pipe of
+    plain values, after `setup`, which runs in that second process too.
+    """
+
+    source: str
+    kind: ProgramKind
+    inputs: tuple[Any, ...]
+    entry_point: str | None = None
+    setup: str = ""
+    files: tuple[tuple[str, str], ...] = ()
+    """Modules (path, text) the source may import; written beside it, swe's patched files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one input's run. Seconds are of processor time; wall clock is derived."""
+
+    cpu_s: float = 4.0
+    memory_mb: int = 1024
+    output_bytes: int = 1 << 20
+    disk_mb: int = 16
+    processes: int = 8
+
+    @property
+    def wall_s(self) -> float:
+        """When a run that waits instead of computing is stopped; the retry gets twice that."""
+        return 1.5 * self.cpu_s + 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the inputs led to, up to and including the first that did not end well.
+
+    `results` holds stdout bytes (stdio), the returned value (call) or None (assert) of each
+    input that ended well; `status` is `ok` when all did, else that of the first which did not.
+    """
+
+    status: OutcomeStatus
+    results: tuple[Any, ...]
+    reason: str = ""
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    tier: str = ""
+
+
+class Sandbox(Protocol):
+    """Runs a program; never raises for what the program did."""
+
+    def run(self, program: Program, limits: Limits) -> Outcome:
+        """Run every input in turn, each in a fresh process, until one does not end well."""
+        ...

@@ -1,0 +1,259 @@
+"""What the confined process does: run the candidate once and write down what came of it.
+
+Everything here shares a process with the candidate, so nothing here is trusted and nothing
+here is secret: it knows the program and one input, never what is expected. The report goes to
+descriptor 3: `V` and a value, `E` and an error, `M` for memory.
+"""
+
+from __future__ import annotations
+
+import ast
+import atexit
+import builtins
+import importlib
+import os
+import sys
+import threading
+import types
+from collections.abc import Callable
+from typing import Any
+
+from cascade_rl.sandbox.values import NotPlain, decode, encode
+
+_REPORT_FD = 3
+Request = dict[str, Any]
+
+
+def _report(kind: str, text: str = "") -> None:
+    data = (kind + text).encode("ascii", "backslashreplace")
+    while data:
+        data = data[os.write(_REPORT_FD, data) :]
+
+
+def _guarded(body: Callable[[], None]) -> None:
+    """Run `body`, report what it raised, and end the process without the zygote's clean-up."""
+    code = 1
+    try:
+        body()
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except MemoryError:
+        _report("M")
+    except BaseException as error:  # the candidate's own, whatever it is
+        _report("E", _describe(error))
+    os._exit(code & 0xFF)
+
+
+def _describe(error: BaseException) -> str:
+    name = type(error).__name__
+    if isinstance(error, RecursionError):
+        return name
+    try:
+        return f"{name}: {error}"[:400]
+    except BaseException:  # a candidate's __str__ may do anything
+        return name
+
+
+def run_candidate(request: Request, index: int) -> None:
+    """Kind `stdio`: run as a script. Kind `call`: call the entry point, report its value."""
+    if request["kind"] == "stdio":
+        _guarded(lambda: _run_script(request["source"]))
+    _guarded(lambda: _run_call(request, request["inputs"][index]))
+
+
+def _open_streams() -> None:
+    sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+
+
+def _module(name: str, source: str) -> types.ModuleType:
+    """A fresh module holding the executed source."""
+    sys.argv[:] = ["program.py"]
+    sys.path.insert(0, os.getcwd())
+    module = types.ModuleType(name)
+    sys.modules[name] = module
+    exec(compile(source, "program.py", "exec"), module.__dict__)
+    return module
+
+
+def _run_script(source: str) -> None:
+    _open_streams()
+    try:
+        _module("__main__", source)
+    finally:
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+
+
+def _run_call(request: Request, encoded_args: str) -> None:
+    args = decode(encoded_args)
+    module = _module("candidate", request["source"])
+    value = _entry_point(module, request["entry_point"])(*args)
+    try:
+        text = encode(value)
+    except NotPlain as error:
+        _report("E", f"returned no plain value: {error}")
+        return
+    _report("V", text)
+
+
+def _entry_point(module: types.ModuleType, name: str) -> Any:
+    """A function of that name, or the method of LeetCode's `Solution` class."""
+    if not hasattr(module, name) and hasattr(module, "Solution"):
+        return getattr(module.Solution(), name)
+    if not hasattr(module, name):
+        raise NameError(f"the program defines no {name!r}")
+    return getattr(module, name)
+
+
+# --- kind `assert`: the test code on one side of a pipe, the candidate on the other -------------
+
+
+def serve_calls(request: Request) -> None:
+    """The candidate's side: evaluate calls by name until the tester hangs up."""
+    _guarded(lambda: _serve_calls(request))
+
+
+def _serve_calls(request: Request) -> None:
+    # Descriptor 0 is the pipe; moved away so that input() meets the end of a file.
+    pipe = os.fdopen(os.dup(0), "rb+", buffering=0)
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    kept: list[Any] = []  # objects that cannot cross; the tester holds their numbers
+    try:
+        module = _module("candidate", request["source"])
+        _send(pipe, "V", "")
+    except MemoryError:
+        _send(pipe, "M", "")
+        return
+    except BaseException as error:
+        _send(pipe, "E", _describe(error))
+        return
+    while (message := _receive(pipe)) is not None:
+        _answer(pipe, module, message, kept)
+
+
+def _answer(pipe: Any, module: types.ModuleType, message: str, kept: list[Any]) -> None:
+    try:
+        where, name, arguments, keywords = decode(message)
+        owner = importlib.import_module(where) if where else module
+        args = [kept[item] if handle else item for handle, item in arguments]
+        target = _entry_point(owner, name)
+        value = target(*args, **keywords) if callable(target) else target
+        try:
+            _send(pipe, "V", encode(value))
+        except NotPlain:
+            kept.append(value)
+            _send(pipe, "H", str(len(kept) - 1))
+    except MemoryError:
+        _send(pipe, "M", "")
+    except BaseException as error:
+        _send(pipe, "E", _describe(error))
+
+
+def _send(pipe: Any, kind: str, text: str) -> None:
+    data = (kind + text).encode("ascii", "backslashreplace")
+    data = len(data).to_bytes(8, "big") + data
+    while data:
+        data = data[pipe.write(data) :]
+
+
+def _receive(pipe: Any) -> str | None:
+    header = _read(pipe, 8)
+    if len(header) < 8:
+        return None
+    size = int.from_bytes(header, "big")
+    if size > 1 << 26:
+        return None
+    return _read(pipe, size).decode("ascii", "replace")
+
+
+def _read(pipe: Any, count: int) -> bytes:
+    parts = b""
+    while len(parts) < count and (part := pipe.read(count - len(parts))):
+        parts += part
+    return parts
+
+
+class _Handle:
+    """Stands for an object that stays with the candidate; equal to nothing but itself."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class _Remote:
+    """A name of the candidate's, as the test code sees it."""
+
+    def __init__(self, pipe: Any, where: str, name: str) -> None:
+        self._call = (pipe, where, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        pipe, where, name = self._call
+        arguments = [(type(a) is _Handle, a.number if type(a) is _Handle else a) for a in args]
+        _send(pipe, "", encode((where, name, arguments, kwargs)))
+        return _reply(pipe)
+
+
+def _reply(pipe: Any) -> Any:
+    message = _receive(pipe)
+    if message is None:
+        raise RuntimeError("the candidate ended early")
+    kind, text = message[:1], message[1:]
+    if kind == "V":
+        return decode(text) if text else None
+    if kind == "H":
+        return _Handle(int(text))
+    if kind == "M":
+        raise MemoryError
+    found = getattr(builtins, text.partition(":")[0], None)
+    if isinstance(found, type) and issubclass(found, Exception):
+        raise found(text)
+    raise RuntimeError(text)
+
+
+def run_tester(request: Request, index: int) -> None:
+    """The tests' side: run one block; passing is the `V` only this process can write."""
+    _guarded(lambda: _run_tester(request, request["inputs"][index]))
+
+
+def _run_tester(request: Request, block: str) -> None:
+    pipe = os.fdopen(os.dup(0), "rb+", buffering=0)
+    _reply(pipe)  # raises what the candidate's module raised
+    for name, _ in request["files"]:
+        dotted = name.removesuffix(".py").replace("/", ".")
+        module = types.ModuleType(dotted)
+        module.__getattr__ = _remote_names(pipe, dotted)  # type: ignore[method-assign]
+        sys.modules[dotted] = module
+    namespace: dict[str, Any] = {"__name__": "tests"}
+    code = request["setup"] + "\n" + block
+    for name in _free_names(code):
+        namespace[name] = _library(name) or _Remote(pipe, "", name)
+    if request["entry_point"]:
+        namespace["candidate"] = _Remote(pipe, "", request["entry_point"])
+    exec(compile(code, "tests.py", "exec"), namespace)
+    if "check" in namespace and request["entry_point"]:
+        namespace["check"](namespace["candidate"])
+    _report("V", encode(None))
+
+
+def _remote_names(pipe: Any, where: str) -> Callable[[str], Any]:
+    def lookup(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Remote(pipe, where, name)
+
+    return lookup
+
+
+def _library(name: str) -> types.ModuleType | None:
+    return sys.modules.get(name) if name in sys.stdlib_module_names else None
+
+
+def _free_names(code: str) -> set[str]:
+    used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+    return {name for name in used if not hasattr(builtins, name)}

@@ -1,0 +1,243 @@
+"""The init of one program's sandbox: forks a process an input, bounds it, collects, cleans up.
+
+Runs as the first process of the program's namespaces and is trusted; what it forks is not. A
+candidate holds four descriptors, all its own: its input, its output, nothing, and the file its
+result goes to. Time is processor time, read from outside the process; wall clock only ends a
+run that waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from typing import Any
+
+from cascade_rl.sandbox import kernel
+from cascade_rl.sandbox.child import run_candidate, run_tester, serve_calls
+
+Request = dict[str, Any]
+
+
+def serve_program(request: Request, channel: socket.socket, *, namespaces: bool) -> Request:
+    """Run the inputs in turn until one does not end well; the reply the requester reads."""
+    control = channel.fileno()
+    if not namespaces:
+        kernel.adopt_orphans()
+    started = time.monotonic()
+    results: list[str | None] = []
+    status, reason = "ok", ""
+    for index in range(len(request["inputs"])):
+        with _scratch_directory(request, namespaces):
+            run = _Run(request, index, control, namespaces)
+            status, reason, result = run.finish()
+        if status != "ok":
+            break
+        results.append(result)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "status": status,
+        "reason": reason,
+        "results": results,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "wall_s": time.monotonic() - started,
+    }
+
+
+@contextlib.contextmanager
+def _scratch_directory(request: Request, namespaces: bool) -> Any:
+    """An empty, size-limited current directory that is gone afterwards."""
+    if namespaces:
+        options = f"mode=0700,size={request['disk_mb']}m,nr_inodes=4096"
+        path = "/tmp"
+        kernel.mount("tmpfs", path, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+    else:
+        path = tempfile.mkdtemp()
+    os.chdir(path)
+    try:
+        for name, text in request["files"]:
+            os.makedirs(os.path.dirname(os.path.join(path, name)), exist_ok=True)
+            with open(name, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
+                file.write(text)
+        yield
+    finally:
+        os.chdir("/")
+        if namespaces:
+            kernel.unmount(path)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+class _Run:
+    """One input: its processes, and the files they write to."""
+
+    def __init__(self, request: Request, index: int, control: int, namespaces: bool) -> None:
+        self.request, self.index, self.namespaces = request, index, namespaces
+        self.control = control
+        self.output = os.memfd_create("output")
+        self.result = os.memfd_create("result")
+        self.pids: list[int] = []
+        if request["kind"] == "assert":
+            self._start_pair()
+        else:
+            stdin = request["inputs"][index] if request["kind"] == "stdio" else ""
+            self._start(lambda: run_candidate(request, index), self.result, _memory_file(stdin))
+
+    def _start_pair(self) -> None:
+        """The candidate serves calls; the test code runs beside it and owns the result."""
+        ours, theirs = socket.socketpair()
+        discarded = os.memfd_create("discarded")
+        candidate = os.dup(theirs.fileno())
+        tester = os.dup(ours.fileno())
+        ours.close()
+        theirs.close()
+        self._start(lambda: run_tester(self.request, self.index), self.result, tester)
+        self._start(lambda: serve_calls(self.request), discarded, candidate)
+
+    def _start(self, body: Any, result: int, stdin: int) -> None:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self._confine(stdin, result)
+                body()
+            finally:
+                os._exit(120)
+        self.pids.append(pid)
+        os.close(stdin)
+        if result != self.result:
+            os.close(result)
+
+    def _confine(self, stdin: int, result: int) -> None:
+        os.setsid()
+        null = os.open("/dev/null", os.O_RDWR)
+        # Duplicated out of the way first, so that no dup2 below overwrites a source.
+        sources = [os.dup2(fd, 100 + n) for n, fd in enumerate((stdin, self.output, null, result))]
+        for target, source in enumerate(sources):
+            os.dup2(source, target)
+        os.closerange(4, 65536)
+        request = self.request
+        memory, size = request["memory_mb"] << 20, request["output_bytes"] + 1
+        seconds = int(request["cpu_s"]) + 2
+        for what, limit in (
+            (resource.RLIMIT_AS, memory),
+            (resource.RLIMIT_CPU, seconds),
+            (resource.RLIMIT_FSIZE, size),
+            (resource.RLIMIT_NPROC, request["processes"]),
+            (resource.RLIMIT_NOFILE, 64),
+            (resource.RLIMIT_CORE, 0),
+        ):
+            resource.setrlimit(what, (limit, limit))
+        os.environ.clear()
+        if self.namespaces:
+            kernel.drop_capabilities()
+        else:
+            kernel.no_new_privileges()
+        kernel.set_dumpable(False)
+
+    def finish(self) -> tuple[str, str, str | None]:
+        """Wait within the limits, kill what is left, say how it ended."""
+        try:
+            ended = self._wait()
+            self._kill_all()
+            return self._judge(ended)
+        finally:
+            os.close(self.output)
+            os.close(self.result)
+
+    def _wait(self) -> int | str:
+        """The wait status of the process that owns the result, or why it was stopped."""
+        watcher = os.pidfd_open(self.pids[0])
+        poller = select.poll()
+        poller.register(watcher, select.POLLIN)
+        limit, started = self.request["cpu_s"], time.monotonic()
+        try:
+            while True:
+                cpu = max(kernel.cpu_seconds(pid) for pid in self.pids)
+                wall = time.monotonic() - started
+                if cpu >= limit:
+                    return "cpu"
+                if wall >= self.request["wall_s"] and _waits(cpu, wall, limit):
+                    return "wall"
+                if poller.poll(1000 * min(max(limit - cpu, 0.005), 0.25)):
+                    return os.waitpid(self.pids[0], 0)[1]
+        finally:
+            os.close(watcher)
+
+    def _kill_all(self) -> None:
+        if self.namespaces:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(-1, signal.SIGKILL)  # everything in this pid namespace but us
+            _reap()
+            return
+        for pid in self.pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+        while children := _children():
+            for pid in children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            _reap()
+
+    def _judge(self, ended: int | str) -> tuple[str, str, str | None]:
+        limit = self.request["cpu_s"]
+        if ended == "cpu":
+            return "timeout", f"used its {limit:g} s of processor time", None
+        if ended == "wall":
+            return "timeout", f"waited past {self.request['wall_s']:g} s", None
+        assert isinstance(ended, int)
+        size = self.request["output_bytes"]
+        if os.fstat(self.output).st_size > size or os.fstat(self.result).st_size > size:
+            return "output", f"wrote more than {size} bytes", None
+        report = _content(self.result, size)
+        kind, message = report[:1], report[1:].decode("ascii", "replace")
+        if kind == b"M":
+            return "memory", f"needed more than {self.request['memory_mb']} MB", None
+        if kind == b"E":
+            return "runtime", message[:500], None
+        if os.WIFSIGNALED(ended):
+            number = os.WTERMSIG(ended)
+            if number == signal.SIGXCPU:
+                return "timeout", f"used its {limit:g} s of processor time", None
+            return "runtime", f"killed by signal {number}", None
+        if self.request["kind"] == "stdio":
+            if os.WEXITSTATUS(ended):
+                return "runtime", f"exit status {os.WEXITSTATUS(ended)}", None
+            return "ok", "", _content(self.output, size).decode("latin-1")
+        if kind != b"V":
+            return "runtime", "ended without a result", None
+        return "ok", "", message
+
+
+def _waits(cpu: float, wall: float, limit: float) -> bool:
+    """Whether a slow run is idle, rather than starved by a busy machine."""
+    return cpu < 0.05 * wall or wall >= 10 * limit + 5
+
+
+def _memory_file(text: str) -> int:
+    fd = os.memfd_create("input")
+    data = text.encode("utf-8", "surrogatepass")
+    while data:
+        data = data[os.write(fd, data) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _content(fd: int, limit: int) -> bytes:
+    return os.pread(fd, limit + 1, 0)
+
+
+def _children() -> list[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
