@@ -1,0 +1,187 @@
+"""What `reward_model.ground_truth` holds for each ability: a reference as one string, both ways.
+
+JSON where it has structure. One rule: what is written reads back equal, types included, so a
+test whose expected value is a tuple, which JSON would make a list, is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, Literal
+
+from cascade_rl.data.fields import (
+    as_list,
+    as_text,
+    choice_at,
+    mapping_at,
+    maybe_number_at,
+    maybe_text_at,
+    parse_json,
+    present,
+    shown,
+    text_at,
+)
+from cascade_rl.errors import DataError
+from cascade_rl.types import (
+    Answer,
+    AssertTest,
+    CallTest,
+    Constraints,
+    Domain,
+    Patch,
+    Preference,
+    Reference,
+    StdioTest,
+    Tests,
+)
+
+Format = Literal["search_replace", "diff", "either"]
+INSIDE = "ground_truth."
+FORMATS: tuple[Format, ...] = ("search_replace", "diff", "either")
+
+
+def _answer(text: str) -> Answer:
+    if not text.strip():
+        raise DataError("ground_truth is empty; expected the answer of a math problem")
+    return Answer(text)
+
+
+def _preference(text: str) -> Preference:
+    return Preference()
+
+
+def _tests(text: str) -> Tests:
+    value = _structure(text)
+    entry_point = maybe_text_at(value, "entry_point", INSIDE)
+    cases = _cases(value, entry_point)
+    if not cases:
+        raise DataError("ground_truth has no tests; expected `tests` or `asserts` with one or more")
+    memory = maybe_number_at(value, "memory_limit_mb", INSIDE)
+    return Tests(
+        cases,
+        entry_point,
+        text_at(value, "setup", INSIDE, default=""),
+        maybe_number_at(value, "time_limit_s", INSIDE),
+        None if memory is None else int(memory),
+    )
+
+
+def _cases(
+    value: Mapping[str, Any], entry_point: str | None
+) -> tuple[StdioTest, ...] | tuple[CallTest, ...] | tuple[AssertTest, ...]:
+    try:
+        if value.get("asserts"):
+            return tuple(AssertTest(as_text(code)) for code in value["asserts"])
+        if entry_point is not None:
+            tests = value["tests"]
+            return tuple(CallTest(tuple(as_list(t["args"])), t["expected"]) for t in tests)
+        return tuple(StdioTest(as_text(t["input"]), as_text(t["output"])) for t in value["tests"])
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"ground_truth's tests are unreadable ({type(error).__name__}: {error}); expected "
+            '{"tests": [{"input", "output"}]}, {"entry_point", "tests": [{"args", "expected"}]} '
+            'or {"asserts": [code]}'
+        ) from None
+
+
+def _constraints(text: str) -> Constraints:
+    value = _structure(text)
+    names, kwargs = value.get("instruction_id_list"), value.get("kwargs")
+    if not isinstance(names, list) or not isinstance(kwargs, list) or not names:
+        raise DataError("ground_truth lacks lists `instruction_id_list` and `kwargs`")
+    if not all(k is None or isinstance(k, Mapping) for k in kwargs):
+        raise DataError("ground_truth.kwargs has an entry that is not an object")
+    if len(names) != len(kwargs):
+        raise DataError(
+            f"instruction_id_list has {len(names)} entries and kwargs {len(kwargs)}; "
+            "expected one for one"
+        )
+    return Constraints(tuple(map(str, names)), tuple(present(k or {}) for k in kwargs))
+
+
+def _patch(text: str) -> Patch:
+    value = _structure(text)
+    files = mapping_at(value, "files", where=INSIDE)
+    strings = all(isinstance(content, str) for content in files.values())
+    form = choice_at(value, "format", FORMATS, INSIDE, "either")
+    if not strings:
+        raise DataError("ground_truth.files maps a path to what is not text")
+    patch = text_at(value, "patch", INSIDE)
+    shown_paths = value.get("shown") or list(files)
+    paths = tuple(map(str, shown_paths)) if isinstance(shown_paths, list) else ()
+    unknown = sorted(set(paths) - set(files))
+    if unknown:
+        raise DataError(f"ground_truth.shown names {unknown[0]!r}, which is not in files")
+    return Patch(files, patch, paths, form, text_at(value, "issue", INSIDE, default=""))
+
+
+REFERENCES: Mapping[Domain, Callable[[str], Reference]] = {
+    "math": _answer,
+    "code": _tests,
+    "instruction_following": _constraints,
+    "swe": _patch,
+    "chat": _preference,
+}
+
+
+def _structure(text: str) -> Mapping[str, Any]:
+    value = parse_json(text, "ground_truth")
+    if not isinstance(value, Mapping):
+        raise DataError(f"ground_truth holds {shown(value)}; expected a JSON object")
+    return value
+
+
+def ground_truth(reference: Reference) -> str:
+    """The string a reference is kept as; reading it gives an equal reference.
+
+    Raises DataError for a call test whose values JSON would change (tuples, sets, nan).
+    """
+    match reference:
+        case Answer():
+            return reference.text
+        case Preference():
+            return ""
+        case Constraints():
+            names, kwargs = list(reference.instruction_ids), [dict(k) for k in reference.kwargs]
+            return _exact_json({"instruction_id_list": names, "kwargs": kwargs})
+        case Patch():
+            return _exact_json(
+                asdict(reference) | {"files": dict(reference.files), "shown": list(reference.shown)}
+            )
+        case Tests():
+            return _exact_json(_tests_dict(reference))
+
+
+def _tests_dict(tests: Tests) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if tests.entry_point is not None:
+        found["entry_point"] = tests.entry_point
+    for case in tests.cases:
+        match case:
+            case StdioTest():
+                found.setdefault("tests", []).append({"input": case.input, "output": case.output})
+            case CallTest():
+                test = {"args": list(case.args), "expected": case.expected}
+                found.setdefault("tests", []).append(test)
+            case AssertTest():
+                found.setdefault("asserts", []).append(case.code)
+    optional = {
+        "setup": tests.setup or None,
+        "time_limit_s": tests.time_limit_s,
+        "memory_limit_mb": tests.memory_limit_mb,
+    }
+    return found | {key: value for key, value in optional.items() if value is not None}
+
+
+def _exact_json(value: dict[str, Any]) -> str:
+    with suppress(TypeError, ValueError):
+        text = json.dumps(value, ensure_ascii=False)
+        if json.loads(text) == value:
+            return text
+    raise DataError(
+        "a reference holds a value that JSON changes (a tuple, a set, nan, a non-string key)",
+        hint='compare it in code instead:  {"asserts": ["assert f(1) == (1, 2)"]}',
+    )
