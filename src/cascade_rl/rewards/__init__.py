@@ -1,0 +1,8 @@
+"""From completions to rewards: verify in worker processes, score remotely, combine over a batch."""
+
+from __future__ import annotations
+
+from cascade_rl.rewards.combine import RewardSpec, rewards_of
+from cascade_rl.rewards.pool import VerifierPool
+
+__all__ = ["RewardSpec", "VerifierPool", "rewards_of"]
