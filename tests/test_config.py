@@ -71,7 +71,8 @@ actor_rollout_ref:
 
 
 def test_a_resolved_config_reads_back_equal() -> None:
-    config = config_of({}, {"name": "sft", "kind": "sft", "domain": None} | {"name": "b"})
+    sft = {"name": "sft", "kind": "sft", "train_files": ["s.jsonl"]}
+    config = parse_config({"stages": [sft, STAGE], "chat": {"system": None}})
     assert parse_config(yaml.safe_load(resolved_yaml(config))) == config
 
 

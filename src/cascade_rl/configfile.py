@@ -140,7 +140,7 @@ def _explain(error: ValidationError, values: Mapping[str, Any]) -> ConfigError:
             silent = item["type"] in ("value_error", "missing")
             found = "" if silent else f" (found {_short(item['input'])})"
             lines.append(f"{place}: {message}{found}")
-            if item["loc"][-1] == "rollout_n" and stage_name:
+            if "rollout_n" in item["loc"] and stage_name:
                 hints.append(f"set it:  --set {stage_name}.rollout_n=8")
     return ConfigError("\n  ".join(lines), hint="\n  ".join(dict.fromkeys(hints)))
 
@@ -165,5 +165,10 @@ def _place(loc: Sequence[int | str], values: Mapping[str, Any]) -> tuple[str, st
 def _keys(stage_name: str | None) -> list[str]:
     if stage_name is None:
         return list(CascadeRLConfig.model_fields)
-    kinds: tuple[type[Model], ...] = (StageConfig, SFTStageConfig, RewardModelStageConfig)
-    return sorted({key for kind in (*kinds, BenchmarkConfig) for key in kind.model_fields})
+    kinds: tuple[type[Model], ...] = (
+        StageConfig,
+        SFTStageConfig,
+        RewardModelStageConfig,
+        BenchmarkConfig,
+    )
+    return sorted({key for kind in kinds for key in kind.model_fields})

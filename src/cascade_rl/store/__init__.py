@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from cascade_rl.config import BUILTIN, resolved_yaml
+from cascade_rl.config import BUILTIN
+from cascade_rl.configfile import resolved_yaml
 from cascade_rl.data.rows import read_rows, write_rows
 from cascade_rl.data.schema import RowKind
 from cascade_rl.digests import digest_json, weights_digest

@@ -35,8 +35,7 @@ class Lock:
                 hint="wait for it or stop it, or choose another directory:  --output DIR",
             ) from None
         self._file.truncate(0)
-        holder = {"process": os.getpid(), "host": socket.gethostname()}
-        self._file.write(json.dumps(holder))
+        self._file.write(json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
         self._file.flush()
 
     def release(self) -> None:

@@ -97,7 +97,8 @@ class Run:
     def rollouts(self, record: StageRecord, step: int) -> list[dict[str, Any]]:
         """Every completion of a step with prompt, signals, reward and advantage."""
         folder = self.directory(record.name, record.key) / "rollouts"
-        return pq.read_table(folder / f"step-{step:06d}.parquet").to_pylist()
+        rows: list[dict[str, Any]] = pq.read_table(folder / f"step-{step:06d}.parquet").to_pylist()
+        return rows
 
     def evaluation(self, name: str, key: str, benchmark: str, protocol: str) -> Evaluated | None:
         """A complete evaluation of a stage (or `start`) under a protocol, if there is one."""
