@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from cascade_rl.config import BUILTIN
+from cascade_rl.config import BUILTIN, ChatConfig
 from cascade_rl.configfile import resolved_yaml
 from cascade_rl.data.rows import read_rows, write_rows
 from cascade_rl.data.schema import RowKind
-from cascade_rl.digests import digest_json, weights_digest
+from cascade_rl.digests import digest_file, digest_json, weights_digest
 from cascade_rl.engines.base import Evaluate, StageJob
 from cascade_rl.errors import CheckpointError, OutputError
 from cascade_rl.evaluation.benchmarks import sample_to_json
@@ -251,6 +251,7 @@ class Store(Run):
             "weights_digest": checkpoint.weights_digest,
             "edges": {r: self.checkpoint(plan.by_key(k)).weights_digest for r, k in edges.items()},
             "rows_digest": stage.rows_digest,
+            "promises": _promises(checkpoint.path, plan.config.chat),
             "finished": time.time(),
             "config": stage.config.model_dump(mode="json"),
         }
@@ -294,6 +295,15 @@ class Store(Run):
         """Tell the listeners; nothing is stored."""
         for listener in self.listeners:
             listener(stage, event)
+
+
+def _promises(model: Path, chat: ChatConfig) -> dict[str, Any]:
+    """What a child may rely on besides the weights."""
+    context = json.loads((model / "config.json").read_text()).get("max_position_embeddings")
+    files = {"tokenizer_digest": "tokenizer.json", "template_digest": "chat_template.jinja"}
+    found = {k: digest_file(model / f) for k, f in files.items() if (model / f).exists()}
+    modes = ["think", "no_think"] if chat.template == "cascade" else []
+    return {**found, "modes": modes, "context_length": context}
 
 
 def _ours(output: Path) -> bool:
