@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Self
 
 from cascade_rl.errors import TrainingError
-from cascade_rl.rewards.worker import receive, send
+from cascade_rl.rewards.pool_worker import receive, send
 from cascade_rl.sandbox import kernel
 from cascade_rl.types import Problem, Verdict, Verifier, failed, unjudged
 
@@ -190,7 +190,7 @@ class _Worker:
             ours, theirs = socket.socketpair()
             code = (
                 f"import sys; sys.path[:] = {[_SOURCE, *sys.path]!r}; "
-                f"from cascade_rl.rewards.worker import main; main({theirs.fileno()})"
+                f"from cascade_rl.rewards.pool_worker import main; main({theirs.fileno()})"
             )
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],

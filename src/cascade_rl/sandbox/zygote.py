@@ -90,6 +90,8 @@ def _run_isolated(channel: socket.socket, request: Any, *, namespaces: bool) -> 
         code = 1
         try:
             kernel.die_with_parent()
+            # Without a handler the first process of a namespace is deaf to its inhabitants.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             send_frame(channel, serve_program(request, channel, namespaces=namespaces))
             code = 0
         finally:

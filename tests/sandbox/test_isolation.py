@@ -1,0 +1,197 @@
+"""Hostile programs: each ends as it should, reaches nothing, and leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cascade_rl.sandbox import Limits, Program
+from cascade_rl.sandbox.client import ZygoteSandbox
+
+CASES = Path(__file__).resolve().parents[1] / "cases"
+ATTACKS = [json.loads(line) for line in (CASES / "sandbox_attacks.jsonl").read_text().splitlines()]
+FORBIDDEN = [
+    json.loads(line) for line in (CASES / "sandbox_forbidden.jsonl").read_text().splitlines()
+]
+LIMITS = Limits(cpu_s=0.3, memory_mb=256, output_bytes=1 << 20)
+
+
+@pytest.fixture(scope="module", params=["namespaces", "rlimits"])
+def sandbox(request: pytest.FixtureRequest) -> Iterator[ZygoteSandbox]:
+    sandbox = ZygoteSandbox(allow_namespaces=request.param == "namespaces")
+    if request.param == "namespaces" and sandbox.tier != "T1-namespaces":
+        sandbox.close()
+        pytest.skip("this machine allows no user namespaces")
+    yield sandbox
+    sandbox.close()
+
+
+@pytest.fixture(scope="module")
+def isolated() -> Iterator[ZygoteSandbox]:
+    sandbox = ZygoteSandbox()
+    if sandbox.tier != "T1-namespaces":
+        sandbox.close()
+        pytest.skip("this machine allows no user namespaces")
+    yield sandbox
+    sandbox.close()
+
+
+def call(source: str, *inputs: Any) -> Program:
+    return Program(source, "call", inputs or ((1,),), entry_point="f")
+
+
+@pytest.mark.parametrize("case", ATTACKS, ids=lambda case: case["name"])
+def test_an_attack_ends_as_it_should(case: dict[str, Any], sandbox: ZygoteSandbox) -> None:
+    if case["name"] == "SIGKILL to everyone" and sandbox.tier != "T1-namespaces":
+        pytest.skip("without a pid namespace this would reach other processes")
+    inputs = ("",) if case["kind"] == "stdio" else ((1,),)
+    program = Program(case["source"], case["kind"], inputs, entry_point="f")
+    outcome = sandbox.run(program, LIMITS)
+    assert outcome.status in case["status"], outcome
+    after = sandbox.run(call("def f(x): return x + 1"), LIMITS)
+    assert after.results == (2,), "the sandbox still works"
+
+
+@pytest.mark.parametrize("case", FORBIDDEN, ids=lambda case: case["name"])
+def test_a_program_cannot_reach(case: dict[str, Any], isolated: ZygoteSandbox) -> None:
+    outcome = isolated.run(call(case["source"]), LIMITS)
+    assert outcome.status == "runtime", outcome
+    assert "Error" in outcome.reason
+
+
+def test_nothing_of_the_expected_output_is_in_the_process(sandbox: ZygoteSandbox) -> None:
+    source = (
+        "import gc, sys\n"
+        "def f(x):\n"
+        "    frame, found = sys._getframe(), []\n"
+        "    while frame:\n"
+        "        found.append(repr(frame.f_locals)); frame = frame.f_back\n"
+        "    found += [repr(y) for y in gc.get_objects() if isinstance(y, (dict, list, tuple))]\n"
+        "    return any(chr(83) + 'ECRET' in text for text in found if 'chr(83)' not in text)\n"
+    )
+    # The caller holds "SECRET" as what it expects; only the source and the input travel.
+    expected = "SECRET"
+    outcome = sandbox.run(call(source, (expected[:0],)), Limits())
+    assert outcome.results == (False,)
+
+
+def test_runs_share_no_state(sandbox: ZygoteSandbox) -> None:
+    source = (
+        "import json, os\n"
+        "def f(x):\n"
+        "    seen = sorted(os.listdir()) + [hasattr(json, 'mark')]\n"
+        "    json.mark = 1; open('mark', 'w').close()\n"
+        "    return seen\n"
+    )
+    assert sandbox.run(call(source, (1,), (2,)), LIMITS).results == ([False], [False])
+    assert sandbox.run(call(source, (3,)), LIMITS).results == ([False],)
+
+
+def test_a_busy_program_is_stopped_by_processor_time_not_by_the_clock(
+    sandbox: ZygoteSandbox,
+) -> None:
+    outcome = sandbox.run(call("def f(x):\n    while True: pass"), Limits(cpu_s=0.5))
+    assert outcome.status == "timeout"
+    assert outcome.cpu_s >= 0.5
+
+
+def test_hostile_programs_leave_no_process(sandbox: ZygoteSandbox) -> None:
+    zygote = psutil.Process(sandbox._process.pid)  # type: ignore[union-attr]
+    for case in ATTACKS:
+        if case["name"] in ("daemon that stays", "fork bomb", "thread bomb"):
+            sandbox.run(call(case["source"]), LIMITS)
+    assert zygote.children(recursive=True) == []
+    before = len(zygote.open_files()), zygote.num_fds()
+    sandbox.run(call("def f(x): return x"), LIMITS)
+    assert (len(zygote.open_files()), zygote.num_fds()) == before
+
+
+def test_closing_ends_every_process() -> None:
+    sandbox = ZygoteSandbox()
+    assert sandbox.tier
+    process = sandbox._process
+    assert process is not None
+    sandbox.close()
+    assert not psutil.pid_exists(process.pid)
+
+
+def test_a_zygote_that_dies_is_replaced() -> None:
+    sandbox = ZygoteSandbox()
+    assert sandbox.tier
+    assert sandbox._process is not None
+    sandbox._process.kill()
+    assert sandbox.run(call("def f(x): return x"), LIMITS).results == (1,)
+    sandbox.close()
+
+
+def test_a_forked_process_gets_a_zygote_of_its_own() -> None:
+    sandbox = ZygoteSandbox()
+    assert sandbox.tier
+    pid = os.fork()
+    if pid == 0:
+        good = sandbox.run(call("def f(x): return x"), LIMITS).results == (1,)
+        sandbox.close()
+        os._exit(0 if good else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert sandbox.run(call("def f(x): return x"), LIMITS).results == (1,)
+    sandbox.close()
+
+
+def test_the_zygote_dies_with_its_process() -> None:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        sandbox = ZygoteSandbox()
+        assert sandbox.tier and sandbox._process is not None
+        os.write(writer, str(sandbox._process.pid).encode())
+        time.sleep(100)
+        os._exit(0)
+    zygote = psutil.Process(int(os.read(reader, 100)))
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    os.close(reader)
+    os.close(writer)
+    for _ in range(100):
+        if not zygote.is_running() or zygote.status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.05)
+    pytest.fail("the zygote outlived its process")
+
+
+def test_assert_code_reaches_the_candidate_only_by_value(sandbox: ZygoteSandbox) -> None:
+    tests = (
+        "assert f(2) == 4",
+        "import math\nassert math.isclose(g(2), 2 ** 0.5)",
+        "try:\n    h()\nexcept ValueError:\n    pass\nelse:\n    raise AssertionError",
+        "assert peek(make()) == 7",
+    )
+    source = (
+        "import math\ndef f(x): return 2 * x\ndef g(x): return math.sqrt(x)\n"
+        "def h(): raise ValueError('no')\n"
+        "class Box: pass\ndef make():\n    b = Box(); b.v = 7; return b\ndef peek(b): return b.v\n"
+    )
+    assert sandbox.run(Program(source, "assert", tests), LIMITS).status == "ok"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class Y:\n    def __eq__(self, other): return True\ndef f(x): return Y()",
+        "import os\ndef f(x): os.write(3, b'V[\"n\", null]'); os._exit(0)",
+        "import sys\nsys.exit(0)",
+        "def f(x): raise SystemExit(0)",
+        "import builtins\nbuiltins.AssertionError = Exception\ndef f(x): return 5",
+        "import os\ndef f(x):\n    for n in range(3, 64):\n        try: os.write(n, b'V')\n"
+        "        except OSError: pass\n    return 5",
+    ],
+)
+def test_no_candidate_passes_an_assert_by_lying(source: str, sandbox: ZygoteSandbox) -> None:
+    outcome = sandbox.run(Program(source, "assert", ("assert f(2) == 4",)), LIMITS)
+    assert outcome.status == "runtime", outcome

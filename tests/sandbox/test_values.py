@@ -1,0 +1,112 @@
+"""Plain values cross exactly; nothing else does."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cascade_rl.sandbox.values import NotPlain, decode, encode, same
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters())
+    | st.binary()
+)
+PLAIN = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(SCALARS, inner, max_size=3)
+        | st.frozensets(SCALARS, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(PLAIN)
+def test_a_plain_value_comes_back_with_its_types(value: Any) -> None:
+    assert same(decode(encode(value)), value)
+
+
+class LyingInt(int):
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = int.__hash__
+
+
+class LyingList(list):  # type: ignore[type-arg]
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    "value", [LyingInt(3), LyingList(), object(), (i for i in ()), [LyingInt(1)], {"a": object()}]
+)
+def test_objects_with_operators_of_their_own_do_not_cross(value: Any) -> None:
+    with pytest.raises(NotPlain):
+        encode(value)
+
+
+def test_a_self_containing_list_does_not_cross() -> None:
+    value: list[Any] = []
+    value.append(value)
+    with pytest.raises(NotPlain):
+        encode(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[", "3", '["i", 3]', '["i", "0x"]', '["?", 1]', '["l", 1]', '["d", [[1]]]', '["b", 1]']
+    + ['["S", [["l", []]]]', "[" * 100_000, '["i", "zz"]', '["n"]', '["y", "x"]'],
+)
+def test_a_forged_value_is_refused(text: str) -> None:
+    with pytest.raises(NotPlain):
+        decode(text)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (True, 1),
+        (1, True),
+        (1.0, 1),
+        ("17.0", "17"),
+        (math.nan, math.nan),
+        ([1.0], [1]),
+        ({1: "a"}, {True: "a"}),
+        ({1}, {1.0}),
+        ({"a": 1}, {"a": True}),
+        ([1], (1,)),
+        (b"a", "a"),
+        ({(1, 2)}, {(1.0, 2)}),
+    ],
+)
+def test_values_of_other_types_are_not_the_same(found: Any, expected: Any) -> None:
+    assert not same(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [((1, 2), [1, 2]), ([(1,)], [[1]]), (0.0, -0.0), ({2, 1}, {1, 2})],
+)
+def test_a_tuple_where_json_could_only_say_list_is_the_same(found: Any, expected: Any) -> None:
+    assert same(found, expected)
+
+
+def test_encoded_values_are_ascii_json() -> None:
+    assert json.loads(encode("é\ud800")) == ["s", "é\ud800"]
+    assert encode("é").isascii()
+
+
+def test_integers_beyond_printable_digits_cross() -> None:
+    assert same({(10**5000,): 10**5000}, decode(encode({(10**5000,): 10**5000})))
