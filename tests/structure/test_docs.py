@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FUNCTION = re.compile(r"`(src/[\w./-]+\.py)::(\w+)`")
 REFERENCE = re.compile(r"`((?:src|tests|docs|constraints|examples|benchmarks)/[\w./-]+)`")
 
 
@@ -50,6 +51,14 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
         pytest.skip("speaks of the past")
     named = REFERENCE.findall(page.read_text(encoding="utf-8"))
     assert not [path for path in named if not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_function_that_is_named_exists(page: Path) -> None:
+    for path, function in FUNCTION.findall(page.read_text(encoding="utf-8")):
+        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+        defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+        assert function in defined, f"{path}::{function}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
