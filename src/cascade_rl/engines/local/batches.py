@@ -6,12 +6,12 @@ weights normalised over the whole update batch, so cuts change rounding and noth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-BUCKET_RATIO = 0.5
+BUCKET_RATIO = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,11 @@ def micro_batches(rows: Sequence[Row], budget: int, shared: bool) -> list[list[R
     return found
 
 
-def length_buckets(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows cut by length of `ids` so that none is shorter than half of its bucket's longest."""
+def length_buckets(rows: Sequence[Row], length: Callable[[Row], int]) -> list[list[Row]]:
+    """Rows cut by length so that none is shorter than a fixed share of its bucket's longest."""
     found: list[list[Row]] = []
-    for row in sorted(rows, key=lambda row: -len(row.ids)):
-        if not found or len(row.ids) < BUCKET_RATIO * len(found[-1][0].ids):
+    for row in sorted(rows, key=length, reverse=True):
+        if not found or length(row) < BUCKET_RATIO * length(found[-1][0]):
             found.append([])
         found[-1].append(row)
     return found

@@ -21,7 +21,6 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
 from transformers.utils import logging as transformers_logging
@@ -32,8 +31,9 @@ from cascade_rl.digests import TensorDigest
 from cascade_rl.errors import CheckpointError, ConfigError
 
 Head = Literal["language", "scalar"]
-transformers_logging.set_verbosity_error()
-transformers_logging.disable_progress_bar()
+DEFAULT_CHAT = ChatConfig()
+transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def compute_dtype(local: LocalConfig, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if local.dtype == "bfloat16" else torch.float32
 
 
-def load_tokenizer(path: Path, chat: ChatConfig = ChatConfig()) -> PreTrainedTokenizerBase:
+def load_tokenizer(path: Path, chat: ChatConfig = DEFAULT_CHAT) -> Any:
     """The directory's tokenizer, with our chat template installed unless it keeps its own.
 
     `tokenizer.json` is read as it is: AutoTokenizer of a Qwen2 directory appends a token that
@@ -137,12 +137,25 @@ def named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield name, tensor.detach()
 
 
-def save_model(module: Any, tokenizer: Any, path: Path) -> None:
-    """Write config, float32 safetensors, tokenizer and template; the model can go on training."""
+CHAT_FILE = "cascade_chat.json"
+
+
+def trained_chat(path: Path) -> ChatConfig:
+    """The chat settings a model directory was trained with; the defaults where it names none."""
+    file = path / CHAT_FILE
+    return ChatConfig.model_validate_json(file.read_bytes()) if file.exists() else ChatConfig()
+
+
+def save_model(module: Any, tokenizer: Any, chat: ChatConfig, path: Path) -> None:
+    """Write config, float32 safetensors, tokenizer, template and chat settings.
+
+    The model can go on training.
+    """
     path.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.cpu().clone() for name, tensor in named_tensors(module)}
     module.save_pretrained(path, state_dict=weights, safe_serialization=True)
     tokenizer.save_pretrained(path)
+    (path / CHAT_FILE).write_text(chat.model_dump_json(), encoding="utf-8")
 
 
 def save_weights(module: nn.Module, file: Path) -> None:

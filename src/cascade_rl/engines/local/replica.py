@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicCache
 
 from cascade_rl.engines.local.batches import Row, length_buckets, micro_batches
+from cascade_rl.engines.local.cache import KeysValues, cache_of_rows, prefill
 from cascade_rl.engines.local.model import Model
 from cascade_rl.engines.local.objectives import (
     PolicyObjective,
@@ -60,7 +60,7 @@ def accumulate(
             loss, found = _pair_loss(model, batch, objective)
         else:
             loss, found = _token_loss(model, batch, objective, shared)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         for name, value in ({"loss": loss.item()} | found).items():
             totals[name] = totals.get(name, 0.0) + value
     return totals
@@ -160,34 +160,33 @@ def forward(model: Model, batch: Sequence[Row], shared: bool) -> Iterator[Bucket
     similar length share the prompts' keys and values.
     """
     if not shared:
-        ids, _ = pad([(*row.prompt_ids, *row.ids) for row in batch])
-        with model.precision():
-            output = model.module(input_ids=ids.to(model.device), use_cache=False)
-        yield _select(model, batch, output.logits, [len(row.prompt_ids) - 1 for row in batch])
+        for rows in length_buckets(batch, lambda row: row.length):
+            ids, _ = pad([(*row.prompt_ids, *row.ids) for row in rows])
+            with model.precision():
+                output = model.module(input_ids=ids.to(model.device), use_cache=False)
+            yield _select(model, rows, output.logits, [len(row.prompt_ids) - 1 for row in rows])
         return
     groups = {row.group: row.prompt_ids for row in batch}
     line_of = {group: line for line, group in enumerate(groups)}
     prefix_ids, lengths_P = pad([prompt[:-1] for prompt in groups.values()])
-    prefix = DynamicCache()
-    with model.precision():
-        model.module.base_model(
-            input_ids=prefix_ids.to(model.device), past_key_values=prefix, use_cache=True
-        )
-    for rows in length_buckets(batch):
+    filled = prefill(model, prefix_ids)
+    for rows in length_buckets(batch, lambda row: len(row.ids)):
         lines = torch.tensor([line_of[row.group] for row in rows])
-        logits = _continue(model, rows, prefix, lengths_P[lines], lines.to(model.device))
+        logits = _continue(model, rows, filled, lengths_P[lines], lines.to(model.device))
         yield _select(model, rows, logits, [0] * len(rows))
 
 
 def _continue(
-    model: Model, rows: Sequence[Row], prefix: DynamicCache, lengths_R: Tensor, lines: Tensor
+    model: Model,
+    rows: Sequence[Row],
+    filled: Sequence[KeysValues],
+    lengths_R: Tensor,
+    lines: Tensor,
 ) -> Tensor:
     """Logits [rows, T, V] of completions fed from their prompt's last token on."""
     ids, _ = pad([(row.prompt_ids[-1], *row.ids[:-1]) for row in rows])
-    cache = DynamicCache()
-    for index, layer in enumerate(prefix.layers):
-        cache.update(layer.keys[lines], layer.values[lines], index)
-    width = prefix.get_seq_length()
+    cache = cache_of_rows(filled, lines)
+    width = cache.get_seq_length()
     mask = torch.ones(len(rows), width + ids.shape[1], dtype=torch.long)
     mask[:, :width] = torch.arange(width)[None] < lengths_R[:, None]
     positions = lengths_R[:, None] + torch.arange(ids.shape[1])[None]

@@ -11,13 +11,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
 
+from cascade_rl.engines.local.cache import InPlaceLayer, cache_of, prefill
 from cascade_rl.engines.local.model import Model
 from cascade_rl.types import Finish
 
@@ -94,57 +93,6 @@ def truncate(logprobs_BV: Tensor, top_p: float, top_k: int) -> Tensor:
     return kept
 
 
-class _InPlaceLayer(CacheLayerMixin):
-    """Keys and values written into preallocated memory that doubles when it is full."""
-
-    is_sliding = False
-
-    def __init__(self, keys: Tensor, values: Tensor, capacity: int) -> None:
-        super().__init__()
-        self.length = keys.shape[2]
-        self.keys, self.values = keys, values
-        self.is_initialized = True
-        self._grow(capacity)
-
-    def _grow(self, capacity: int) -> None:
-        for name in ("keys", "values"):
-            old = getattr(self, name)
-            new = old.new_empty(*old.shape[:2], capacity, old.shape[3])
-            new[:, :, : self.length] = old[:, :, : self.length]
-            setattr(self, name, new)
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Nothing to do: the prefill made it."""
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Append in place and return everything so far."""
-        end = self.length + key_states.shape[2]
-        if end > self.keys.shape[2]:
-            self._grow(2 * end)
-        self.keys[:, :, self.length : end] = key_states
-        self.values[:, :, self.length : end] = value_states
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Length and offset of the cache for the attention mask."""
-        return self.length + query_length, 0
-
-    def get_seq_length(self) -> int:
-        """Cached tokens."""
-        return self.length
-
-    def get_max_cache_shape(self) -> int:
-        """No maximum."""
-        return -1
-
-    def select(self, rows: Tensor) -> None:
-        """Keep only those rows."""
-        self.keys, self.values = self.keys[rows], self.values[rows]
-
-
 class _Rows:
     """What every row of a batch has become so far: arrays [rows, tokens] that grow."""
 
@@ -190,18 +138,14 @@ class _Decoder:
         self.model = model
         device = model.device
         prefix_ids, lengths_P = pad([prompt[:-1] for prompt in prompts])
-        cache = DynamicCache()
-        with model.precision():
-            model.module.base_model(
-                input_ids=prefix_ids.to(device), past_key_values=cache, use_cache=True
-            )
+        filled = prefill(model, prefix_ids)
         rows = torch.from_numpy(lines)
         width = prefix_ids.shape[1]
         self.layers = [
-            _InPlaceLayer(layer.keys[rows], layer.values[rows], width + FIRST_CAPACITY)
-            for layer in cache.layers
+            InPlaceLayer(keys[rows.to(device)], values[rows.to(device)], width + FIRST_CAPACITY)
+            for keys, values in filled
         ]
-        self.cache = Cache(layers=self.layers)
+        self.cache = cache_of(self.layers)
         self.positions = lengths_P[rows].to(device)
         self.mask = (torch.arange(width)[None] < lengths_P[rows, None]).long().to(device)
         last = torch.tensor([prompt[-1] for prompt in prompts])

@@ -15,6 +15,7 @@ import torch
 from cascade_rl.config import ChatConfig, LocalConfig
 from cascade_rl.engines.local.batches import Row
 from cascade_rl.engines.local.model import FlatParameters, Head, Model, load_model
+from cascade_rl.engines.local.objectives import PolicyObjective
 from cascade_rl.engines.local.replica import Objective, Totals, accumulate, logprobs_of
 from cascade_rl.engines.local.sampler import Generated, Request, SamplingParams, generate
 
@@ -53,7 +54,8 @@ class Team:
     def accumulate(self, slot: str, rows: Sequence[Row], objective: Objective) -> Totals:
         """Gradient of the objective over `rows` into `flat(slot).gradients`; returns sums."""
         self._flat[slot].gradients.zero_()
-        budget, shared = self.local.micro_batch_tokens, not self.local.gradient_checkpointing
+        budget = self.local.micro_batch_tokens
+        shared = isinstance(objective, PolicyObjective) and not self.local.gradient_checkpointing
         return accumulate(self._models[slot], rows, objective, budget, shared)
 
     def logprobs(self, slot: str, rows: Sequence[Row], temperature: float) -> list[np.ndarray]:
