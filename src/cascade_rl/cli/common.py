@@ -1,0 +1,49 @@
+"""What commands share: a config by file or preset name, and a console to print on."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from cascade_rl.config import CascadeRLConfig
+
+WIDE = 140
+"""Columns of output that goes to a file or pipe, where nothing needs to be folded."""
+
+
+def console() -> Console:
+    """Standard output: coloured and as wide as the terminal, plain and wide elsewhere."""
+    terminal = sys.stdout.isatty()
+    return Console(width=None if terminal else WIDE, highlight=False, soft_wrap=False)
+
+
+def load(name: str, sets: Sequence[str] = ()) -> CascadeRLConfig:
+    """A preset by name, or a YAML file, with `--set` applied. Raises ConfigError."""
+    from cascade_rl.configfile import load_config, parse_config
+    from cascade_rl.errors import ConfigError
+    from cascade_rl.presets import PRESETS
+
+    if name in PRESETS:
+        values = PRESETS[name]().model_dump(mode="json")
+        return parse_config(values, sets, base=Path.cwd())
+    if not Path(name).exists() and not name.endswith((".yaml", ".yml")):
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"presets: {', '.join(PRESETS)}"
+        raise ConfigError(f"{name!r} is neither a file nor a preset", hint=hint)
+    return load_config(Path(name), sets)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a person: `42 s`, `3:07`, `2:15:09`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

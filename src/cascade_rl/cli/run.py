@@ -1,0 +1,61 @@
+"""`cascade run`: the cascade, from wherever it stands, to the ledger and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cascade_rl.cli.common import console, load
+from cascade_rl.cli.ledger import print_ledger
+from cascade_rl.cli.plan import show_plan
+
+
+def run(
+    config: Annotated[str, typer.Argument(help="a YAML file or a preset's name")],
+    output: Annotated[Path, typer.Option(help="directory of the run, new or to be continued")],
+    engine: Annotated[str | None, typer.Option(help="local or verl")] = None,
+    stages: Annotated[str | None, typer.Option(help="only these stages or families: a,b")] = None,
+    resume: Annotated[
+        str | None, typer.Option(help="train this stage and all that follows from it again")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="stage.key=value, any number of times")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show the plan and stop")] = False,
+) -> int:
+    """Train what is not done yet. Kill it anywhere and run the same command again."""
+    sets = [*(settings or ()), *([f"engine={engine}"] if engine else ())]
+    loaded = load(config, sets)
+    only = [name for name in (stages or "").split(",") if name]
+    for name in [*only, *([resume] if resume else ())]:
+        loaded.select(name)  # an unknown stage is said before anything is touched
+    if dry_run:
+        show_plan(loaded, output)
+        return 0
+
+    from cascade_rl.cli.display import live
+    from cascade_rl.report import render
+    from cascade_rl.report.tensorboard import TensorBoard
+    from cascade_rl.store import Run
+    from cascade_rl.trainer import CascadedRLTrainer
+
+    listeners = [TensorBoard(output / "tensorboard")] if loaded.trackers.tensorboard else []
+    screen = console()
+    try:
+        with live(loaded, only, screen) as display:
+            trainer = CascadedRLTrainer(
+                cascade_config=loaded, output=output, listeners=[display, *listeners]
+            )
+            final = trainer.fit(only=only, resume=resume)
+    except KeyboardInterrupt:
+        screen.print("\nstopped; what was trained is saved. Run the same command to go on.")
+        return 130
+    finally:
+        for listener in listeners:
+            listener.close()
+    print_ledger(Run(output), screen)
+    screen.print(f"\nmodel:   {final.path}", soft_wrap=True)
+    screen.print(f"report:  {render(output)}", soft_wrap=True)
+    return 0
