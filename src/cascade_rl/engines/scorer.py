@@ -16,10 +16,10 @@ import torch
 
 from cascade_rl.chat import answer_part
 from cascade_rl.config import LocalConfig
-from cascade_rl.engines.local.batches import Row
+from cascade_rl.engines.local.batches import Row, micro_batches
 from cascade_rl.engines.local.encoder import Encoder
 from cascade_rl.engines.local.model import Head, Model, load_model, trained_chat
-from cascade_rl.engines.local.replica import logprobs_of, score_sequences
+from cascade_rl.engines.local.replica import logprobs_of, score_rows
 from cascade_rl.types import Checkpoint, Problem, Scorer
 from cascade_rl.verifiers.judge_prompt import NO, YES, judge_messages
 
@@ -60,18 +60,20 @@ class RewardModelScorer(_Scorer):
     head: Head = "scalar"
 
     def _score(self, items: Sequence[Item]) -> list[float]:
-        sequences = [self.encoder.judged(problem.prompt, text) for problem, text in items]
-        scores = [math.nan] * len(sequences)
-        fitting = [i for i, ids in enumerate(sequences) if self._fits(len(ids))]
-        fitting.sort(key=lambda i: -len(sequences[i]))
-        budget = self._local.micro_batch_tokens
-        while fitting:
-            count = max(1, budget // len(sequences[fitting[0]]))
-            chosen, fitting = fitting[:count], fitting[count:]
+        groups = {problem.id: group for group, (problem, _) in enumerate(items)}
+        rows: dict[int, Row] = {}
+        for i, (problem, text) in enumerate(items):
+            question, answer = self.encoder.judged(problem.prompt, text)
+            row = Row(question, answer, np.ones(len(answer), np.float32), groups[problem.id])
+            if self._fits(row.length):
+                rows[i] = row
+        place = {id(row): i for i, row in rows.items()}
+        scores = [math.nan] * len(items)
+        for batch in micro_batches(list(rows.values()), self._local.micro_batch_tokens, True):
             with torch.inference_mode():
-                found = score_sequences(self.model, [sequences[i] for i in chosen])
-            for i, score in zip(chosen, found.tolist(), strict=True):
-                scores[i] = score
+                found = score_rows(self.model, batch, shared=True)
+            for row, score in zip(batch, found.tolist(), strict=True):
+                scores[place[id(row)]] = score
         return scores
 
 

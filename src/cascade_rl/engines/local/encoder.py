@@ -15,6 +15,8 @@ from cascade_rl.config import ChatConfig
 from cascade_rl.errors import ConfigError, DataError
 from cascade_rl.types import Conversation, Message, Mode, Problem
 
+Ids = tuple[int, ...]
+
 
 class Encoder:
     """Renders messages with our template, or with the model's own (`chat.template: own`)."""
@@ -71,18 +73,23 @@ class Encoder:
             return tuple(self._plain.encode_plain(text))
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def judged(self, prompt: Sequence[Message], text: str) -> tuple[int, ...]:
-        """Ids a reward model scores: the question without mode flag, the answer after `</think>`.
+    def judged(self, prompt: Sequence[Message], text: str) -> tuple[Ids, Ids]:
+        """What a reward model scores: the question without mode flag, the answer after `</think>`.
 
-        Without `</think>` the whole text (2512.13607, section 4.3).
+        Without `</think>` the whole text (2512.13607, section 4.3). The ids come as (question,
+        answer); the question is empty where a template of the model's own rewrites it.
         """
         turns = [replace(message, mode=None) for message in prompt]
         answered = [*turns, Message("assistant", answer_part(text))]
+        question = self.prompt(turns, None)
         if self._plain is None:
-            return self._own(answered, None, generate=False)
-        return tuple(
-            render(self._plain, answered, keep_thoughts=False, system=self._chat.system).ids
-        )
+            whole = self._own(answered, None, generate=False)
+        else:
+            system = self._chat.system
+            whole = tuple(render(self._plain, answered, keep_thoughts=False, system=system).ids)
+        if whole[: len(question)] != question:
+            return (), whole
+        return question, whole[len(question) :]
 
     def text(self, ids: Sequence[int]) -> str:
         """Thought and answer as generated, special tokens removed."""

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 from cascade_rl.config import LocalConfig
 from cascade_rl.engines.base import EvaluationJob, StageJob, Workspace
+from cascade_rl.engines.local.evaluate import evaluate
 from cascade_rl.engines.local.reward_model import train_reward_model
 from cascade_rl.engines.local.rl import train_rl
 from cascade_rl.engines.local.sft import train_sft
 from cascade_rl.engines.local.workers import Team
+from cascade_rl.rewards import VerifierPool
 from cascade_rl.types import Checkpoint, Sample
 
 LOOPS: Mapping[str, Callable[[Team, StageJob, Workspace], Checkpoint]] = {
@@ -23,7 +25,9 @@ class LocalEngine:
     """Implements `engines.base.Engine`. Processes start with the first job and stay warm."""
 
     def __init__(self) -> None:
+        self._local: LocalConfig | None = None
         self._team: Team | None = None
+        self._pool: VerifierPool | None = None
 
     def train(self, job: StageJob, workspace: Workspace) -> Checkpoint:
         """Train a stage to its end, from the workspace's last checkpoint if there is one."""
@@ -31,16 +35,26 @@ class LocalEngine:
 
     def evaluate(self, checkpoint: Checkpoint, job: EvaluationJob) -> Iterator[Sample]:
         """Greedy and k sampled answers to every problem, in (problem, sample) order."""
-        raise NotImplementedError
+        return evaluate(self._team_for(job.local), self._pool_for(job.local), checkpoint, job)
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes; they start again when the engine is used again."""
         if self._team is not None:
             self._team.close()
-            self._team = None
+        if self._pool is not None:
+            self._pool.close()
+        self._team = self._pool = self._local = None
 
     def _team_for(self, local: LocalConfig) -> Team:
-        if self._team is None or self._team.local != local:
+        if self._local != local:
             self.close()
-            self._team = Team(local)
+            self._local = local
+        self._team = self._team or Team(local)
         return self._team
+
+    def _pool_for(self, local: LocalConfig) -> VerifierPool:
+        """The pool of evaluations, which has no breaker: they try again and then fail."""
+        self._pool = self._pool or VerifierPool(
+            local.verifier_workers, local.verifier_deadline_s, breaker=1.0
+        )
+        return self._pool

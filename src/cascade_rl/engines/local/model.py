@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -94,22 +95,24 @@ def load_tokenizer(path: Path, chat: ChatConfig = DEFAULT_CHAT) -> Any:
     return tokenizer
 
 
-def load_model(path: Path, chat: ChatConfig, local: LocalConfig, head: Head = "language") -> Model:
+def load_model(
+    path: Path,
+    chat: ChatConfig,
+    local: LocalConfig,
+    head: Head = "language",
+    yarn_factor: float = 1.0,
+) -> Model:
     """Read a causal language model, or the same with a scalar head, in float32.
 
     A directory without a scalar head gets one of zeros, so that nothing depends on a global
-    random state. Raises CheckpointError where the directory is missing or torn.
+    random state. `yarn_factor` stretches the context. Raises CheckpointError where the
+    directory is missing or torn.
     """
     device = device_of(local)
     if not (path / "config.json").exists():
         raise CheckpointError(f"{path} is not a model directory: config.json is missing")
     try:
-        if head == "scalar":
-            module = _load_scalar(path)
-        else:
-            module = AutoModelForCausalLM.from_pretrained(
-                path, dtype=torch.float32, local_files_only=True
-            )
+        module = _load_module(path, head, yarn_factor)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             f"{path} cannot be read as a model: {error}", hint="restore or retrain that stage"
@@ -120,9 +123,24 @@ def load_model(path: Path, chat: ChatConfig, local: LocalConfig, head: Head = "l
     return Model(module, load_tokenizer(path, chat), device, compute_dtype(local, device))
 
 
-def _load_scalar(path: Path) -> Any:
+def _load_module(path: Path, head: Head, yarn_factor: float) -> Any:
+    config = AutoConfig.from_pretrained(path, local_files_only=True)
+    if yarn_factor > 1.0:
+        length = config.max_position_embeddings
+        yarn = {
+            "rope_type": "yarn",
+            "factor": yarn_factor,
+            "original_max_position_embeddings": length,
+        }
+        config.rope_parameters = {**config.rope_parameters, **yarn}
+        config.max_position_embeddings = int(length * yarn_factor)
+    if head == "language":
+        return AutoModelForCausalLM.from_pretrained(
+            path, config=config, dtype=torch.float32, local_files_only=True
+        )
+    config.num_labels = 1
     module, info = AutoModelForSequenceClassification.from_pretrained(
-        path, num_labels=1, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        path, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
     )
     if any(name.startswith("score.") for name in info["missing_keys"]):
         nn.init.zeros_(module.score.weight)

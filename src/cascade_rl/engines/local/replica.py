@@ -57,7 +57,7 @@ def accumulate(
     totals: Totals = {}
     for batch in micro_batches(rows, budget, shared):
         if isinstance(objective, PairObjective):
-            loss, found = _pair_loss(model, batch, objective)
+            loss, found = _pair_loss(model, batch, objective, shared)
         else:
             loss, found = _token_loss(model, batch, objective, shared)
         loss.backward()
@@ -66,22 +66,28 @@ def accumulate(
     return totals
 
 
-def _pair_loss(model: Model, batch: Sequence[Row], objective: PairObjective) -> tuple[Any, Totals]:
-    scores = score_sequences(model, [row.ids for row in batch])
+def _pair_loss(
+    model: Model, batch: Sequence[Row], objective: PairObjective, shared: bool
+) -> tuple[Any, Totals]:
+    scores = score_rows(model, batch, shared)
     chosen, rejected = scores[0::2], scores[1::2]
     loss = bradley_terry_loss(chosen, rejected, objective.pairs)
     right = float((chosen > rejected).sum())
     return loss, {"tokens": float(sum(row.length for row in batch)), "right": right}
 
 
-def score_sequences(model: Model, sequences: Sequence[Sequence[int]]) -> Tensor:
-    """Scalar head at the last token of each sequence; scores [rows] in float32."""
-    ids, lengths = pad(sequences)
-    with model.precision():
-        hidden = model.module.base_model(input_ids=ids.to(model.device), use_cache=False)[0]
-        last = hidden[torch.arange(len(ids)), lengths.to(model.device) - 1]
-        scores: Tensor = model.module.score(last)[:, 0].float()
-    return scores
+def score_rows(model: Model, batch: Sequence[Row], shared: bool) -> Tensor:
+    """The scalar head at the last token of each row; scores [rows] in float32."""
+    place = {id(row): i for i, row in enumerate(batch)}
+    order: list[int] = []
+    scores: list[Tensor] = []
+    for rows, hidden_RTH, starts in run(model, batch, shared, model.module.base_model):
+        ends = [start + len(row.ids) for row, start in zip(rows, starts, strict=True)]
+        last = hidden_RTH[torch.arange(len(rows)), torch.tensor(ends).to(model.device)]
+        with model.precision():
+            scores.append(model.module.score(last)[:, 0].float())
+        order += [place[id(row)] for row in rows]
+    return torch.cat(scores)[torch.tensor(order).argsort().to(model.device)]
 
 
 def _token_loss(
@@ -156,15 +162,35 @@ Bucket = tuple[Sequence[Row], Tensor, Tensor]
 def forward(model: Model, batch: Sequence[Row], shared: bool) -> Iterator[Bucket]:
     """(rows, logits [N, V] in float32, targets [N]) over the tokens that have weight.
 
-    N runs over the rows in order and their weighted tokens in order. With `shared`, buckets of
-    similar length share the prompts' keys and values.
+    N runs over the rows in order and their weighted tokens in order.
     """
-    if not shared:
+    for rows, logits_RTV, starts in run(model, batch, shared, model.module):
+        width = logits_RTV.shape[1]
+        index, targets = [], []
+        for line, (row, start) in enumerate(zip(rows, starts, strict=True)):
+            wanted = np.flatnonzero(row.weights_T)
+            index.append(line * width + start + wanted)
+            targets.append(np.asarray(row.ids, dtype=np.int64)[wanted])
+        chosen = torch.from_numpy(np.concatenate(index)).to(model.device)
+        logits_NV = logits_RTV.flatten(0, 1).index_select(0, chosen).float()
+        yield rows, logits_NV, torch.from_numpy(np.concatenate(targets)).to(model.device)
+
+
+def run(
+    model: Model, batch: Sequence[Row], shared: bool, module: Any
+) -> Iterator[tuple[Sequence[Row], Tensor, list[int]]]:
+    """Run `module` (the model or its trunk) over buckets of rows of similar length.
+
+    Yields (rows, output [rows, T, .], starts): row r's first token of `ids` is predicted at
+    starts[r], its last token stands at starts[r] + len(ids) where it was fed.
+    With `shared`, rows of a group share their prompt's keys and values.
+    """
+    if not shared or any(len(row.prompt_ids) < 2 for row in batch):
         for rows in length_buckets(batch, lambda row: row.length):
             ids, _ = pad([(*row.prompt_ids, *row.ids) for row in rows])
             with model.precision():
-                output = model.module(input_ids=ids.to(model.device), use_cache=False)
-            yield _select(model, rows, output.logits, [len(row.prompt_ids) - 1 for row in rows])
+                output = module(input_ids=ids.to(model.device), use_cache=False)[0]
+            yield rows, output, [len(row.prompt_ids) - 1 for row in rows]
         return
     groups = {row.group: row.prompt_ids for row in batch}
     line_of = {group: line for line, group in enumerate(groups)}
@@ -172,46 +198,34 @@ def forward(model: Model, batch: Sequence[Row], shared: bool) -> Iterator[Bucket
     filled = prefill(model, prefix_ids)
     for rows in length_buckets(batch, lambda row: len(row.ids)):
         lines = torch.tensor([line_of[row.group] for row in rows])
-        logits = _continue(model, rows, filled, lengths_P[lines], lines.to(model.device))
-        yield _select(model, rows, logits, [0] * len(rows))
+        ids, _ = pad([(row.prompt_ids[-1], *row.ids) for row in rows])
+        output = _continue(model, module, ids, filled, lengths_P[lines], lines.to(model.device))
+        yield rows, output, [0] * len(rows)
 
 
 def _continue(
     model: Model,
-    rows: Sequence[Row],
+    module: Any,
+    ids_RT: Tensor,
     filled: Sequence[KeysValues],
     lengths_R: Tensor,
     lines: Tensor,
 ) -> Tensor:
-    """Logits [rows, T, V] of completions fed from their prompt's last token on."""
-    ids, _ = pad([(row.prompt_ids[-1], *row.ids[:-1]) for row in rows])
+    """Output [rows, T, .] for tokens that follow rows `lines` of a prefill of these lengths."""
     cache = cache_of_rows(filled, lines)
     width = cache.get_seq_length()
-    mask = torch.ones(len(rows), width + ids.shape[1], dtype=torch.long)
+    mask = torch.ones(len(ids_RT), width + ids_RT.shape[1], dtype=torch.long)
     mask[:, :width] = torch.arange(width)[None] < lengths_R[:, None]
-    positions = lengths_R[:, None] + torch.arange(ids.shape[1])[None]
+    positions = lengths_R[:, None] + torch.arange(ids_RT.shape[1])[None]
     with model.precision():
-        logits: Tensor = model.module(
-            input_ids=ids.to(model.device),
+        output: Tensor = module(
+            input_ids=ids_RT.to(model.device),
             attention_mask=mask.to(model.device),
             position_ids=positions.to(model.device),
             past_key_values=cache,
             use_cache=True,
-        ).logits
-    return logits
-
-
-def _select(model: Model, rows: Sequence[Row], logits_RTV: Tensor, starts: Sequence[int]) -> Bucket:
-    """The logits that predict weighted tokens; row r's first token is predicted at starts[r]."""
-    width = logits_RTV.shape[1]
-    index, targets = [], []
-    for line, (row, start) in enumerate(zip(rows, starts, strict=True)):
-        wanted = np.flatnonzero(row.weights_T)
-        index.append(line * width + start + wanted)
-        targets.append(np.asarray(row.ids, dtype=np.int64)[wanted])
-    chosen = torch.from_numpy(np.concatenate(index)).to(model.device)
-    logits_NV = logits_RTV.flatten(0, 1).index_select(0, chosen).float()
-    return rows, logits_NV, torch.from_numpy(np.concatenate(targets)).to(model.device)
+        )[0]
+    return output
 
 
 @torch.no_grad()

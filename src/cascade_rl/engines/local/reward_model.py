@@ -9,13 +9,14 @@ import numpy as np
 from cascade_rl.config import RewardModelStageConfig
 from cascade_rl.engines.base import StageJob, Workspace
 from cascade_rl.engines.local.batches import Row
+from cascade_rl.engines.local.encoder import Ids
 from cascade_rl.engines.local.replica import PairObjective
 from cascade_rl.engines.local.session import Session, epoch_rows
 from cascade_rl.engines.local.workers import Team
 from cascade_rl.errors import DataError
 from cascade_rl.types import Checkpoint, Pair
 
-EncodedPair = tuple[tuple[int, ...], tuple[int, ...]]
+EncodedPair = tuple[tuple[Ids, Ids], tuple[Ids, Ids]]
 
 
 def train_reward_model(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
@@ -57,7 +58,7 @@ def encode_pairs(session: Session, config: RewardModelStageConfig) -> list[Encod
             session.encoder.judged(row.prompt, row.chosen),
             session.encoder.judged(row.prompt, row.rejected),
         )
-        longest = max(map(len, pair))
+        longest = max(len(question) + len(answer) for question, answer in pair)
         if longest > limit:
             raise DataError(
                 f"stage {config.name}: pair {row.id} is {longest} tokens; the limit is {limit}",
@@ -71,4 +72,6 @@ def encode_pairs(session: Session, config: RewardModelStageConfig) -> list[Encod
 
 def pair_rows(pair: EncodedPair, group: int) -> list[Row]:
     """A pair as two rows of one group, chosen first."""
-    return [Row((), ids, np.ones(len(ids), np.float32), group) for ids in pair]
+    return [
+        Row(question, answer, np.ones(len(answer), np.float32), group) for question, answer in pair
+    ]

@@ -15,8 +15,13 @@ import torch
 from cascade_rl.config import ChatConfig, LocalConfig
 from cascade_rl.engines.local.batches import Row
 from cascade_rl.engines.local.model import FlatParameters, Head, Model, load_model
-from cascade_rl.engines.local.objectives import PolicyObjective
-from cascade_rl.engines.local.replica import Objective, Totals, accumulate, logprobs_of
+from cascade_rl.engines.local.replica import (
+    Objective,
+    SFTObjective,
+    Totals,
+    accumulate,
+    logprobs_of,
+)
 from cascade_rl.engines.local.sampler import Generated, Request, SamplingParams, generate
 
 
@@ -30,10 +35,17 @@ class Team:
         self._flat: dict[str, FlatParameters] = {}
 
     def load(
-        self, slot: str, path: Path, chat: ChatConfig, head: Head = "language", train: bool = False
+        self,
+        slot: str,
+        path: Path,
+        chat: ChatConfig,
+        head: Head = "language",
+        *,
+        train: bool = False,
+        yarn_factor: float = 1.0,
     ) -> Model:
         """Load a model directory into a slot; with `train` its parameters become one vector."""
-        model = load_model(path, chat, self.local, head)
+        model = load_model(path, chat, self.local, head, yarn_factor)
         self._models[slot] = model
         if train:
             size = FlatParameters.size(model.module)
@@ -55,7 +67,7 @@ class Team:
         """Gradient of the objective over `rows` into `flat(slot).gradients`; returns sums."""
         self._flat[slot].gradients.zero_()
         budget = self.local.micro_batch_tokens
-        shared = isinstance(objective, PolicyObjective) and not self.local.gradient_checkpointing
+        shared = not isinstance(objective, SFTObjective) and not self.local.gradient_checkpointing
         return accumulate(self._models[slot], rows, objective, budget, shared)
 
     def logprobs(self, slot: str, rows: Sequence[Row], temperature: float) -> list[np.ndarray]:
