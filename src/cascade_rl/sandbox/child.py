@@ -225,10 +225,7 @@ def _run_tester(request: Request, block: str) -> None:
     pipe = os.fdopen(os.dup(0), "rb+", buffering=0)
     _reply(pipe)  # raises what the candidate's module raised
     for name, _ in request["files"]:
-        dotted = name.removesuffix(".py").replace("/", ".")
-        module = types.ModuleType(dotted)
-        module.__getattr__ = _remote_names(pipe, dotted)  # type: ignore[method-assign]
-        sys.modules[dotted] = module
+        _stand_in(pipe, name.removesuffix(".py").split("/"))
     namespace: dict[str, Any] = {"__name__": "tests"}
     code = request["setup"] + "\n" + block
     for name in _free_names(code):
@@ -239,6 +236,21 @@ def _run_tester(request: Request, block: str) -> None:
     if "check" in namespace and request["entry_point"]:
         namespace["check"](namespace["candidate"])
     _report("V", encode(None))
+
+
+def _stand_in(pipe: Any, parts: list[str]) -> None:
+    """Importable modules, parents included, whose names are the candidate's."""
+    parent: types.ModuleType | None = None
+    for count in range(1, len(parts) + 1):
+        dotted = ".".join(parts[:count])
+        if dotted not in sys.modules:
+            module = types.ModuleType(dotted)
+            module.__path__ = []
+            module.__getattr__ = _remote_names(pipe, dotted)  # type: ignore[method-assign]
+            sys.modules[dotted] = module
+        if parent is not None:
+            setattr(parent, parts[count - 1], sys.modules[dotted])
+        parent = sys.modules[dotted]
 
 
 def _remote_names(pipe: Any, where: str) -> Callable[[str], Any]:

@@ -2,6 +2,7 @@
 
 One final answer only. Policy, where graders differ:
 - a chain of equalities (`1=5`, `x=1=2`) or a list ending in a comma is wrong; `x=5` is 5;
+- a decimal must be exact: 0.333 is not 1/3;
 - a unit may be added to a bare reference, another unit than the reference's is wrong;
 - `5\\%` equals `5\\%` and 0.05, never 5;
 - `nan` equals nothing;
@@ -66,10 +67,10 @@ def equal(found: str, reference: str) -> bool | None:
 
     Raises MathWorkerLost when the process that computes cannot be kept alive.
     """
-    found, reference = normalise(found[: MAX_ANSWER + 1]), normalise(reference)
+    found, reference = normalise(found[: MAX_ANSWER + 1]), _value_of(normalise(reference))
     if not found or _NOT_A_NUMBER.search(found):
         return False
-    if _without_blanks(found) == _without_blanks(reference):
+    if _without_blanks(_value_of(found)) == _without_blanks(reference):
         return True
     found = _right_hand_side(found, reference)
     number, wanted = _number(found), _number(reference)
@@ -83,7 +84,10 @@ def equal(found: str, reference: str) -> bool | None:
 # --- text -------------------------------------------------------------------------------------
 
 _NOT_A_NUMBER = re.compile(r"(?<![a-z])nan(?![a-z])", re.IGNORECASE)
-_SPACING = re.compile(r"\\[,;:! ]|~|\\q?quad\b|\\left(?![a-z])|\\right(?![a-z])|\\displaystyle")
+_SPACING = re.compile(
+    r"\\text\s*\{\s*\}|(?<!\\)\\[,;:! ]|~|\\q?quad\b|"
+    r"\\left(?![a-z])|\\right(?![a-z])|\\displaystyle"
+)
 _FRACTION = re.compile(r"\\[dtc]frac(?![a-z])")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:,|\{,\})\d{3})+(?![\d,])")
 
@@ -144,21 +148,29 @@ _UNITS = frozenset(
 )
 
 
+_NAME = re.compile(r"\s*[A-Za-z](?:_\{?\w+\}?)?(?:\([\w, ]*\))?'*\s*")
+
+
 def _right_hand_side(found: str, reference: str) -> str:
     """What `x = 5` says; empty for a chain or an equation between numbers."""
     if "=" in reference:
         return found if found.count("=") == reference.count("=") else ""
     if _RELATION.search(found):
         return found if found.count("=") == 0 else ""
-    left, sign, value = found.partition("=")
-    if not sign:
-        return found
-    named = re.fullmatch(r"\s*[A-Za-z](?:_\{?\w+\}?)?(?:\([\w, ]*\))?'*\s*", left)
-    return value.strip() if named and "=" not in value else ""
+    value = _value_of(found)
+    return value if "=" not in value else ""
+
+
+def _value_of(text: str) -> str:
+    """5 for `x = 5`, where one name is on the left; other texts as they are."""
+    left, sign, value = text.partition("=")
+    return value.strip() if sign and "=" not in value and _NAME.fullmatch(left) else text
 
 
 def _refused(found: str, reference: str) -> bool:
     if len(found) > MAX_ANSWER or found.endswith(",") or found.count(",") > 200:
+        return True
+    if any(unicodedata.category(char) in ("Cc", "Cs") for char in found if char != "\n"):
         return True
     if _UNEVALUATED.search(found) and not _UNEVALUATED.search(reference):
         return True
