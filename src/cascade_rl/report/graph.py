@@ -43,7 +43,8 @@ def picture(records: Sequence[StageRecord], notes: Mapping[str, str]) -> Markup:
     width = max(box.x for box in boxes.values()) + BOX_WIDTH + 14
     height = max(box.y for box in boxes.values()) + BOX_HEIGHT + 14
     return Markup(
-        f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'<svg class="graph" viewBox="0 0 {width} {height}" '
+        f'style="max-width: {width}px; min-width: {round(0.7 * width)}px" '
         'role="img" aria-label="the stages of this cascade">'
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
         'markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z"/></marker></defs>'
