@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from cascade_rl.chat import THINK_CLOSE, answer_part
 from cascade_rl.engines.base import EvaluationJob
 from cascade_rl.engines.local.encoder import Encoder, check_prompts, fixed_modes
+from cascade_rl.engines.local.process import Loading
 from cascade_rl.engines.local.sampler import Generated, Request, SamplingParams, row_key
 from cascade_rl.engines.local.workers import Team
 from cascade_rl.errors import EvaluationError
@@ -32,7 +33,9 @@ def evaluate(
     Raises EvaluationError where an answer cannot be judged, after `ATTEMPTS` attempts.
     """
     benchmark, problems = job.benchmark, job.problems
-    model = team.load("evaluate", checkpoint.path, job.chat, yarn_factor=benchmark.yarn_factor)
+    model = team.load(
+        "evaluate", Loading(checkpoint.path, job.chat, yarn_factor=benchmark.yarn_factor)
+    )
     encoder = Encoder(model.tokenizer, job.chat)
     fixed = fixed_modes(problems)
     modes = [benchmark.mode or fixed.get(problem.id) for problem in problems]

@@ -51,8 +51,7 @@ class Learner:
         self._team = team
         self._config = config
         self._peak, self._total = peak, total
-        self._flat = team.flat("train")
-        self._parameter = torch.nn.Parameter(self._flat.values)
+        self._parameter = torch.nn.Parameter(team.values("train"))
         self._optimizer = torch.optim.AdamW(
             [self._parameter],
             lr=peak,
@@ -70,8 +69,7 @@ class Learner:
         of zero advantage been run. Raises TrainingError after three updates in a row that are
         not finite.
         """
-        totals = self._team.accumulate("train", rows, objective)
-        gradient = self._flat.gradients
+        gradient, totals = self._team.accumulate("train", rows, objective)
         norm = float(torch.linalg.vector_norm(gradient))
         rate = learning_rate_at(step, self._total, self._peak, self._config)
         if not (math.isfinite(norm) and math.isfinite(totals.get("loss", 0.0))):
@@ -99,7 +97,7 @@ class Learner:
         """Read what `save` wrote; parameters of the same shape, any stage of the family."""
         try:
             state: dict[str, Any] = torch.load(
-                file, weights_only=True, map_location=self._flat.values.device
+                file, weights_only=True, map_location=self._parameter.device
             )
         except (OSError, RuntimeError, EOFError) as error:
             raise CheckpointError(f"{file} is missing or torn: {error}") from None

@@ -30,7 +30,7 @@ def sampling_metrics(batch: Batch) -> dict[str, float]:
         "response_length/max": max(lengths),
         "response_length/clip_ratio": truncated / len(lengths),
         "truncation_ratio": truncated / len(lengths),
-        "entropy": batch.entropy / tokens,
+        "entropy": math.fsum(batch.entropies) / tokens,
         "lost_mass": max(0.0, 1.0 - kept / tokens),
         "rounds": batch.rounds,
     }

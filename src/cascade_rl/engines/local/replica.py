@@ -129,8 +129,8 @@ def _policy_terms(
     totals: Totals = {}
     sampled_N = _optional(model, rows, [row.logprobs_T for row in rows])
     if sampled_N is not None:
-        d = logprobs_N.detach() - sampled_N
-        totals["mismatch"] = float((d.exp() - d - 1.0).sum())
+        d = (logprobs_N.detach() - sampled_N).double()
+        totals["mismatch"] = float((d.expm1() - d).sum())
     if objective.kl_coef:
         reference_N = _optional(model, rows, [row.reference_T for row in rows])
         assert reference_N is not None

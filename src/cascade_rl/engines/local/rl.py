@@ -22,6 +22,7 @@ from cascade_rl.engines.local.judging import Judging
 from cascade_rl.engines.local.learner import Update
 from cascade_rl.engines.local.metrics import batch_metrics, rollout_rows, sampling_metrics
 from cascade_rl.engines.local.objectives import PolicyObjective, token_weights
+from cascade_rl.engines.local.process import Loading
 from cascade_rl.engines.local.rollout import LearningGroup, Roller
 from cascade_rl.engines.local.session import Session
 from cascade_rl.engines.local.workers import Team
@@ -45,7 +46,7 @@ def train_rl(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
             hint="name a reward_model stage:  inputs: {reward_model: NAME}",
         )
     if config.kl_coef:
-        team.load("reference", job.start.path, job.chat)
+        team.load("reference", Loading(job.start.path, job.chat))
     with VerifierPool(
         local.verifier_workers, local.verifier_deadline_s, config.infra_limit
     ) as pool:

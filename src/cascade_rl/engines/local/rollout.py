@@ -49,7 +49,7 @@ class Batch:
 
     admitted: list[LearningGroup] = field(default_factory=list)
     sampled: list[LearningGroup] = field(default_factory=list)
-    entropy: float = 0.0
+    entropies: list[float] = field(default_factory=list)
     seconds_sample: float = 0.0
     seconds_score: float = 0.0
     rounds: int = 0
@@ -136,7 +136,7 @@ class Roller:
                 found.finish,
             )
             completions[found.request, found.sample] = completion
-            batch.entropy += found.entropy
+            batch.entropies.append(found.entropy)
             self._judging.submit((found.request, found.sample), problems[found.request], completion)
         batch.seconds_sample += time.perf_counter() - began
         began = time.perf_counter()

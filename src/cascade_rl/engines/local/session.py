@@ -25,6 +25,7 @@ from cascade_rl.engines.local.model import (
     save_model,
     save_weights,
 )
+from cascade_rl.engines.local.process import Loading
 from cascade_rl.engines.local.sampler import row_key
 from cascade_rl.engines.local.workers import Team
 from cascade_rl.errors import CheckpointError
@@ -42,7 +43,7 @@ class Session:
     def __init__(self, team: Team, job: StageJob, workspace: Workspace, head: Head) -> None:
         config = job.config
         self.team, self.job, self.workspace = team, job, workspace
-        self.model = team.load("train", job.start.path, job.chat, head, train=True)
+        self.model = team.load("train", Loading(job.start.path, job.chat, head), train=True)
         self.encoder = Encoder(self.model.tokenizer, job.chat)
         self.learner = Learner(
             team, config.optimizer, config.learning_rate, config.total_training_steps

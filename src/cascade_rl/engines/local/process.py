@@ -1,0 +1,160 @@
+"""One process of a team: its models by slot, and the loop of a process that serves them.
+
+The rule: a process knows nothing of the others. Weights and gradients lie in memory that the
+first process owns; what is asked and answered goes over one pipe, and a process whose pipe
+closes is done, so none outlives the one that started it.
+"""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cascade_rl.config import ChatConfig, LocalConfig
+from cascade_rl.engines.local.batches import Row
+from cascade_rl.engines.local.model import FlatParameters, Head, Model, load_model
+from cascade_rl.engines.local.replica import (
+    Objective,
+    SFTObjective,
+    Totals,
+    accumulate,
+    logprobs_of,
+)
+from cascade_rl.engines.local.sampler import Generated, Request, SamplingParams, generate
+from cascade_rl.errors import CascadeError
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """What `load` needs besides the slot."""
+
+    path: Path
+    chat: ChatConfig
+    head: Head = "language"
+    yarn_factor: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SharedMemory:
+    """A file of float32: the values, then one gradient vector per process, each `size` long."""
+
+    file: str
+    size: int
+    processes: int
+
+    def open(self) -> list[Tensor]:
+        """[values, gradients of process 0, 1, ...] as views of the one mapping."""
+        total = self.size * (1 + self.processes)
+        mapped = torch.from_file(self.file, shared=True, size=total, dtype=torch.float32)
+        return list(mapped.view(-1, self.size).unbind())
+
+
+class Replica:
+    """The models one process holds by slot: `train`, `reference`, `evaluate`."""
+
+    def __init__(self, local: LocalConfig, rank: int) -> None:
+        self.local, self.rank = local, rank
+        self._models: dict[str, Model] = {}
+        self._gradients: dict[str, Tensor] = {}
+        torch.set_num_threads(local.threads)
+
+    def load(self, slot: str, loading: Loading) -> Model:
+        """Load a model directory into a slot."""
+        model = load_model(
+            loading.path, loading.chat, self.local, loading.head, loading.yarn_factor
+        )
+        self._models[slot] = model
+        return model
+
+    def flatten(self, slot: str, values: Tensor, gradients: Tensor, *, adopt: bool) -> None:
+        """Make the slot's parameters views of `values`, their gradients views of `gradients`."""
+        FlatParameters(self._models[slot].module, values, gradients, adopt=adopt)
+        self._gradients[slot] = gradients
+
+    def load_shared(self, slot: str, loading: Loading, memory: SharedMemory) -> None:
+        """Load for training on memory another process owns and has filled or will fill."""
+        self.load(slot, loading)
+        values, *gradients = memory.open()
+        self.flatten(slot, values, gradients[self.rank], adopt=True)
+
+    def load_frozen(self, slot: str, loading: Loading) -> None:
+        """Load for sampling and scoring only."""
+        self.load(slot, loading)
+
+    def forget(self, slot: str) -> None:
+        """Free a slot."""
+        self._models.pop(slot, None)
+        self._gradients.pop(slot, None)
+
+    def accumulate(self, slot: str, rows: Sequence[Row], objective: Objective) -> Totals:
+        """Gradient of the objective over `rows` into this process's gradient vector."""
+        self._gradients[slot].zero_()
+        shared = self.shares(objective)
+        budget = self.local.micro_batch_tokens
+        return accumulate(self._models[slot], rows, objective, budget, shared)
+
+    def shares(self, objective: Objective | None = None) -> bool:
+        """Whether rows of a group share their prompt's forward pass."""
+        return not isinstance(objective, SFTObjective) and not self.local.gradient_checkpointing
+
+    def logprobs(self, slot: str, rows: Sequence[Row], temperature: float) -> list[np.ndarray]:
+        """Log-probabilities [T] of every row's tokens."""
+        budget = self.local.micro_batch_tokens
+        return logprobs_of(self._models[slot], rows, temperature, budget, self.shares())
+
+    def sample(
+        self, slot: str, requests: Sequence[Request], params: SamplingParams, stops: Sequence[int]
+    ) -> Iterator[Generated]:
+        """Complete every request, yielding rows as they finish."""
+        rows = max(1, self.local.sample_batch // self.local.processes)
+        yield from generate(self._models[slot], requests, params, stops, rows)
+
+
+def serve(descriptor: int) -> None:
+    """A process's life: answer (command, arguments) until the pipe closes.
+
+    Every answer is ("item", value) any number of times, then ("done", value) or
+    ("error", exception).
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides when to stop
+    with Connection(descriptor) as pipe, suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        local, rank = pipe.recv()
+        replica = Replica(local, rank)
+        commands: Mapping[str, Callable[..., Any]] = {
+            "load_shared": replica.load_shared,
+            "load_frozen": replica.load_frozen,
+            "forget": replica.forget,
+            "accumulate": replica.accumulate,
+            "logprobs": replica.logprobs,
+            "sample": replica.sample,
+        }
+        while True:
+            name, arguments = pipe.recv()
+            _answer(pipe, commands[name], arguments)
+
+
+def _answer(pipe: Connection, command: Callable[..., Any], arguments: Sequence[Any]) -> None:
+    try:
+        result = command(*arguments)
+        if isinstance(result, Iterator):
+            for item in result:
+                pipe.send(("item", item))
+            result = None
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        raise
+    except CascadeError as error:
+        pipe.send(("error", error))
+    except (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, OSError):
+        pipe.send(("error", RuntimeError(f"in a process of the team:\n{traceback.format_exc()}")))
+    else:
+        pipe.send(("done", result))
