@@ -102,8 +102,6 @@ def test_an_answer_that_kills_its_worker_is_not_judged_and_the_next_one_is() -> 
 def test_a_hang_is_a_timeout_only_if_it_computed(
     verifier: Callable[[Problem, str], Verdict], text: str, status: str
 ) -> None:
-    if status == "timeout" and os.getloadavg()[0] > (os.cpu_count() or 1):
-        pytest.skip("another process takes the processor: the hang may rightly be infra")
     with VerifierPool(1, deadline_s=1.0, breaker=1.0) as pool:
         tickets = [pool.submit(verifier, PROBLEM, text), pool.submit(sleepy, PROBLEM, "0")]
         verdicts = pool.gather(tickets)

@@ -1,15 +1,16 @@
 """Verification in worker processes while generation goes on.
 
 `submit` returns at once with a ticket; `gather` gives the verdicts in order of submission. A
-worker that dies or hangs is replaced, and its answer is tried once more. What then still hangs
-is the answer's time-out only if the worker really computed that long; otherwise it is `infra`,
-not judged, and too many of those stop the stage.
+worker that dies or idles is replaced, and its answer is tried once more; then it is `infra`, not
+judged, and too many of those stop the stage. An answer is timed out only for processor time that
+was really used, so a busy machine changes no verdict.
 """
 
 from __future__ import annotations
 
 import contextlib
 import queue
+import select
 import socket
 import subprocess
 import sys
@@ -22,9 +23,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 from cascade_rl.errors import TrainingError
 from cascade_rl.rewards.pool_worker import receive, send
-from cascade_rl.sandbox import kernel
 from cascade_rl.types import Problem, Verdict, Verifier, failed, unjudged
 
 _SOURCE = str(Path(__file__).resolve().parents[2])
@@ -49,7 +51,7 @@ class PoolStats:
 class VerifierPool:
     """Worker processes that run verifiers. Use as a context manager, or `close()` it.
 
-    `deadline_s` is the wall clock of one answer in a worker, above every verifier's own bounds.
+    `deadline_s` bounds one answer in a worker, above every verifier's own bounds.
     `breaker` is the share of `infra` verdicts above which `gather` raises TrainingError.
     Verifiers are pickled by reference: module-level functions.
     """
@@ -130,23 +132,26 @@ class VerifierPool:
             worker.stop()
 
     def _judge(self, worker: _Worker, task: tuple[Verifier, Problem, str]) -> Verdict:
-        computed, hung = 0.0, False
+        reason = "the pool was closed"
         for _attempt in range(2):
             try:
                 return worker.ask(task, self._deadline_s)
+            except _Computing:
+                worker.kill()
+                return failed("timeout", f"verifying computed for {self._deadline_s:g} s")
             except TimeoutError:
-                computed, hung = worker.cpu_seconds(), True
+                reason = f"no verdict within {self._deadline_s:g} s, twice"
             except (EOFError, OSError):
-                hung = False
+                reason = "the verifier's process died, twice"
             worker.kill()
             if self._closing.is_set():
                 break
             self.stats.respawns += 1
-        if hung and computed >= 0.9 * self._deadline_s:
-            return failed("timeout", f"the verifier computed {computed:.0f} s without an end")
-        if hung:
-            return unjudged("infra", f"no verdict within {self._deadline_s:g} s, twice")
-        return unjudged("infra", "the verifier's process died, twice")
+        return unjudged("infra", reason)
+
+
+class _Computing(Exception):
+    """The worker and what runs under it have used the deadline as processor time."""
 
 
 class _Worker:
@@ -156,34 +161,37 @@ class _Worker:
         self._closing = closing
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
-        self._cpu_before = 0.0
 
     def ask(self, task: tuple[Verifier, Problem, str], deadline_s: float) -> Verdict:
-        """The verdict; TimeoutError past the deadline, EOFError or OSError if it died."""
+        """The verdict.
+
+        Past the deadline raises _Computing when that much processor time was used, TimeoutError
+        when the worker idles, and waits on when it is merely starved by a busy machine. Raises
+        EOFError or OSError if it died.
+        """
         process, channel = self._started()
-        self._cpu_before = kernel.cpu_seconds(process.pid)
-        deadline = time.monotonic() + deadline_s
+        before, started = _tree_seconds(process.pid), time.monotonic()
         channel.settimeout(deadline_s)
         send(channel, task)
-        while not self._closing.is_set():
-            left = deadline - time.monotonic()
-            if left <= 0:
+        while not self._answered(channel):
+            wall = time.monotonic() - started
+            if wall < deadline_s:
+                continue
+            used = _tree_seconds(process.pid) - before
+            if used >= deadline_s:
+                raise _Computing
+            if used < 0.05 * wall or wall > 20 * deadline_s:
                 raise TimeoutError
-            channel.settimeout(min(left, 0.5))
-            with contextlib.suppress(TimeoutError):
-                first = channel.recv(1, socket.MSG_PEEK)
-                channel.settimeout(deadline_s)
-                if not first:
-                    raise EOFError
-                verdict = receive(channel)
-                assert isinstance(verdict, Verdict)
-                return verdict
-        raise EOFError
+        channel.settimeout(deadline_s)
+        verdict = receive(channel)
+        assert isinstance(verdict, Verdict)
+        return verdict
 
-    def cpu_seconds(self) -> float:
-        """Processor time since the question was asked."""
-        assert self._process is not None
-        return kernel.cpu_seconds(self._process.pid) - self._cpu_before
+    def _answered(self, channel: socket.socket) -> bool:
+        """Wait half a second for the first byte. EOFError at the end, or when the pool closes."""
+        if self._closing.is_set():
+            raise EOFError
+        return bool(select.select([channel], [], [], 0.5)[0])
 
     def _started(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
         if self._process is None or self._channel is None:
@@ -219,3 +227,15 @@ class _Worker:
             self._process.kill()
             self._process.wait()
         self._process = self._channel = None
+
+
+def _tree_seconds(pid: int) -> float:
+    """Processor seconds of a process and everything it started, ended children included."""
+    total = 0.0
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for member in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                times = member.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+    return total
