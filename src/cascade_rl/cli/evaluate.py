@@ -15,7 +15,7 @@ import typer
 from cascade_rl.cli.common import console
 
 if TYPE_CHECKING:
-    from cascade_rl.config import BenchmarkConfig
+    from cascade_rl.config import BenchmarkConfig, ChatConfig, LocalConfig
     from cascade_rl.types import Problem
 
 
@@ -84,7 +84,7 @@ def _evaluate_model(
     model: Path, files: list[str], settings: Mapping[str, object], *, as_json: bool
 ) -> None:
     from cascade_rl.cli.ledger import show
-    from cascade_rl.config import BenchmarkConfig, ChatConfig, LocalConfig
+    from cascade_rl.config import BenchmarkConfig
     from cascade_rl.digests import weights_digest
     from cascade_rl.engines.base import EvaluationJob
     from cascade_rl.engines.local.engine import LocalEngine
@@ -92,6 +92,7 @@ def _evaluate_model(
     from cascade_rl.evaluation.ledger import Evaluated, StageScores, build_ledger
     from cascade_rl.types import Checkpoint
 
+    chat, local = _trained_with(model)
     key = weights_digest(model)
     checkpoint = Checkpoint(key, 0, model, key)
     found: dict[str, Evaluated] = {}
@@ -100,9 +101,7 @@ def _evaluate_model(
         for file in files:
             name = Path(file.removeprefix("mini:").replace("/", "-")).stem
             config = BenchmarkConfig.model_validate({"name": name, "file": file, **settings})
-            job = EvaluationJob(
-                config, _problems(config), verifier_of(config), ChatConfig(), LocalConfig()
-            )
+            job = EvaluationJob(config, _problems(config), verifier_of(config), chat, local)
             found[name] = Evaluated(name, tuple(engine.evaluate(checkpoint, job)))
     finally:
         engine.close()
@@ -111,6 +110,21 @@ def _evaluate_model(
         print(json.dumps(ledger))
     else:
         show(ledger, console())
+
+
+def _trained_with(model: Path) -> tuple[ChatConfig, LocalConfig]:
+    """Template and numerics of the run that the model lies in; the defaults for any other."""
+    import yaml
+
+    from cascade_rl.config import ChatConfig, LocalConfig
+    from cascade_rl.configfile import parse_config
+    from cascade_rl.store.run import CONFIG, Run
+
+    run = model.resolve().parents[2] if len(model.resolve().parts) > 3 else model
+    if not (run / CONFIG).exists():
+        return ChatConfig(), LocalConfig()
+    config = parse_config(yaml.safe_load(Run(run).config_yaml))
+    return config.chat, config.local
 
 
 def _problems(benchmark: BenchmarkConfig) -> list[Problem]:
