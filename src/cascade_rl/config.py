@@ -275,7 +275,6 @@ class TrackerConfig(Model):
     """What is written beside the event log. Cannot change weights."""
 
     tensorboard: bool = True
-    rollouts_every: int = Field(10, ge=0)
 
 
 class CascadeRLConfig(Model):

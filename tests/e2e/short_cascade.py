@@ -2,11 +2,13 @@
 
     python -m tests.e2e.short_cascade OUTPUT [--delay SEED] [--die-at NAME:COUNT]
 
-SFT, math RL with `batch` filtering, then two code stages of one family: the first with `epoch`
-filtering, the second ending by `until`. `--delay` makes every verdict late at random;
-`--die-at` sends the process SIGKILL at the COUNT-th time it reaches a point: `sync` is inside a
-save, `commit` lies between a stage's last save and its commit, `evaluated` before an
-evaluation gets its name.
+SFT, RL with `batch` filtering, then two stages of one family: the first with `epoch` filtering,
+the second ending by `until`. The problems ask for a number of words, which even a model that
+has learned nothing gets right now and then, so that every stage has something to learn from.
+
+`--delay` makes every verdict late at random; `--die-at` sends the process SIGKILL at the
+COUNT-th time it reaches a point: `sync` is inside a save, `commit` lies between a stage's last
+save and its commit, `evaluated` comes before an evaluation gets its name.
 """
 
 from __future__ import annotations
@@ -23,12 +25,32 @@ from typing import Any
 from cascade_rl import CascadedRLTrainer
 from cascade_rl.config import CascadeRLConfig
 from cascade_rl.configfile import parse_config
+from cascade_rl.data.rows import write_rows
 from cascade_rl.store import Store, files
-from cascade_rl.types import Problem, Verdict
+from cascade_rl.types import Constraints, Message, Problem, Verdict
 from cascade_rl.verifiers import verify
 
 
-def config() -> CascadeRLConfig:
+def write_problems(path: Path) -> None:
+    """Sixty prompts that ask for at least so many words."""
+    rows = []
+    for index in range(60):
+        count = 3 + index % 5
+        rule = {"num_words": count, "relation": "at least"}
+        rows.append(
+            Problem(
+                id=f"words/{index}",
+                domain="instruction_following",
+                prompt=(Message("user", f"Write {count} words, text {index}."),),
+                reference=Constraints(("length_constraints:number_words",), (rule,)),
+                source="test",
+                extra={"index": index, "split": "train"},
+            )
+        )
+    write_rows(path, rows)
+
+
+def config(problems: Path) -> CascadeRLConfig:
     """Seconds long, and every part of it is the product's."""
     rl = {
         "total_training_steps": 4,
@@ -40,8 +62,10 @@ def config() -> CascadeRLConfig:
         "max_new_tokens": 24,
         "max_prompt_tokens": 320,
         "save_every": 2,
+        "domain": "instruction_following",
+        "train_files": [str(problems)],
+        "overlong": "mask_loss",
     }
-    code = {"domain": "code", "train_files": ["mini:code/train"]}
     until = {"metric": "truncation_ratio", "above": -1.0, "min_steps": 3, "window": 2}
     return parse_config(
         {
@@ -53,32 +77,26 @@ def config() -> CascadeRLConfig:
                     "name": "sft",
                     "kind": "sft",
                     "train_files": ["mini:sft/1"],
-                    "total_training_steps": 30,
+                    "total_training_steps": 20,
                     "train_batch_size": 24,
                     "learning_rate": 3e-3,
                     "max_tokens": 256,
                     "save_every": 8,
                 },
-                {
-                    **rl,
-                    "name": "math_rl",
-                    "domain": "math",
-                    "train_files": ["mini:math/train"],
-                    "filter": {"kind": "batch", "max_rounds": 2},
-                },
-                {**rl, **code, "name": "code_rl/first", "filter": {"kind": "epoch"}},
-                {**rl, **code, "name": "code_rl/second", "until": until},
+                {**rl, "name": "one_rl", "filter": {"kind": "batch", "max_rounds": 2}},
+                {**rl, "name": "two_rl/first", "filter": {"kind": "epoch"}},
+                {**rl, "name": "two_rl/second", "until": until},
             ],
             "benchmarks": [
                 {
-                    "name": domain,
-                    "file": f"mini:{domain}/val",
+                    "name": name,
+                    "file": file,
                     "limit": 6,
                     "k": 2,
                     "max_new_tokens": 24,
                     "mode": "no_think",
                 }
-                for domain in ("math", "code")
+                for name, file in (("words", str(problems)), ("math", "mini:math/val"))
             ],
         }
     )
@@ -122,12 +140,16 @@ def main() -> None:
     parser.add_argument("--die-at")
     arguments = parser.parse_args()
     if arguments.delay:
-        from cascade_rl.engines.local import rl
+        from cascade_rl.engines.local import judging
+        from tests.e2e import short_cascade  # worker processes find `late` by this name
 
-        rl.verify = late
+        judging.verify = short_cascade.late  # type: ignore[attr-defined]
     if arguments.die_at:
         die_at(arguments.die_at)
-    CascadedRLTrainer(config(), output=arguments.output).fit()
+    problems = arguments.output.with_suffix(".jsonl")
+    if not problems.exists():
+        write_problems(problems)
+    CascadedRLTrainer(config(problems), output=arguments.output).fit()
 
 
 if __name__ == "__main__":

@@ -45,7 +45,9 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, float]:
     output = tmp_path_factory.mktemp("unbroken") / "out"
     begin = time.monotonic()
     assert finish(start(output)) == 0
-    return outcome(output), time.monotonic() - begin
+    found = outcome(output)
+    assert len(set(found[0])) == len(found[0]), "every stage must change the weights"
+    return found, time.monotonic() - begin
 
 
 def kill_and_continue(output: Path, kills: int, seconds: float, seed: int) -> int:
