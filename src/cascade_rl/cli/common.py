@@ -13,7 +13,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from cascade_rl.config import CascadeRLConfig
 
-WIDE = 140
+WIDE = 400
 """Columns of output that goes to a file or pipe, where nothing needs to be folded."""
 
 

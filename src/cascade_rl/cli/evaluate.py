@@ -1,4 +1,4 @@
-"""`cascade eval`: a model directory on row files, or a finished run on its own benchmarks.
+"""`cascade eval`: a model directory on row files, or a finished run on its test files.
 
 `--split test` on a run is the only way its test files are ever read, and every look is recorded.
 """
@@ -34,7 +34,7 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="first problems only")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="for a program to read")] = False,
 ) -> None:
-    """Evaluate a model on row files, or every stage of a run on its benchmarks."""
+    """Evaluate a model on row files, or every stage of a run on its test files."""
     from cascade_rl.errors import ConfigError
 
     if (model / "cascade.yaml").exists():

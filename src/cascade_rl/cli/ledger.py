@@ -6,6 +6,7 @@ Several directories are runs of one configuration that differ in their seed: the
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,11 +17,13 @@ from rich.table import Table
 from cascade_rl.cli.common import console
 
 if TYPE_CHECKING:
-    from cascade_rl.evaluation.ledger import Drop, Ledger, Score
+    from cascade_rl.evaluation.ledger import Ledger, Score
     from cascade_rl.store import Run
 
 FLAGGED_DROP = 0.1
 """A benchmark whose interval lies wholly this far under its best is flagged."""
+CELL_WIDTH = 23
+"""Columns of the terminal for one benchmark; what does not fit goes to a table below."""
 
 
 def ledger(
@@ -62,21 +65,28 @@ def show(found: Ledger, screen: Console) -> None:
     if not benchmarks:
         screen.print("nothing was evaluated here yet")
         return
-    table = Table(box=None, pad_edge=False, show_lines=False)
+    names = max(len(row["name"]) for row in found["stages"])
+    fitting = max(1, (screen.width - names) // CELL_WIDTH)
+    for first in range(0, len(benchmarks), fitting):
+        screen.print(_table(found, benchmarks[first : first + fitting]))
+    some = next(score for row in found["stages"] for score in row["scores"].values())
+    screen.print(
+        f"mean of {some['k']} samples (greedy), over {some['n']} problems; under it the change "
+        "from the parent with its 95 % interval",
+        style="dim",
+    )
+    for drop in lost:
+        screen.print(f"forgotten: {drop}", markup=False, style="bold red")
+
+
+def _table(found: Ledger, benchmarks: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False)
     table.add_column("after")
     for benchmark in benchmarks:
         table.add_column(benchmark, no_wrap=True)
     for row in found["stages"]:
         table.add_row(row["name"], *(_cell(row["scores"].get(b)) for b in benchmarks))
-    screen.print(table)
-    first = next(score for row in found["stages"] for score in row["scores"].values())
-    screen.print(
-        f"mean of {first['k']} samples (greedy), over {first['n']} problems; under it the change "
-        "from the parent with its 95 % interval",
-        style="dim",
-    )
-    for drop in lost:
-        screen.print(_forgotten(drop), markup=False, style="bold red")
+    return table
 
 
 def _cell(score: Score | None) -> str:
@@ -97,7 +107,3 @@ def _short(value: float, *, sign: bool = False) -> str:
     """Two decimals without the leading zero: .62, 1.00, +.07."""
     text = f"{value:+.2f}" if sign else f"{value:.2f}"
     return text.replace("0.", ".", 1) if abs(value) < 0.995 else text
-
-
-def _forgotten(drop: Drop) -> str:
-    return f"forgotten: {drop}"
