@@ -33,13 +33,14 @@ def serve_program(request: Request, channel: socket.socket, *, namespaces: bool)
     started = time.monotonic()
     results: list[str | None] = []
     status, reason = "ok", ""
-    for index in range(len(request["inputs"])):
-        with _scratch_directory(request, namespaces):
+    with _Scratch(request, namespaces) as scratch:
+        for index in range(len(request["inputs"])):
+            scratch.empty()
             run = _Run(request, index, control, namespaces)
             status, reason, result = run.finish()
-        if status != "ok":
-            break
-        results.append(result)
+            if status != "ok":
+                break
+            results.append(result)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "status": status,
@@ -50,28 +51,48 @@ def serve_program(request: Request, channel: socket.socket, *, namespaces: bool)
     }
 
 
-@contextlib.contextmanager
-def _scratch_directory(request: Request, namespaces: bool) -> Any:
-    """An empty, size-limited current directory that is gone afterwards."""
-    if namespaces:
-        options = f"mode=0700,size={request['disk_mb']}m,nr_inodes=4096"
-        path = "/tmp"
-        kernel.mount("tmpfs", path, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
-    else:
-        path = tempfile.mkdtemp()
-    os.chdir(path)
-    try:
-        for name, text in request["files"]:
-            os.makedirs(os.path.dirname(os.path.join(path, name)), exist_ok=True)
+class _Scratch:
+    """A size-limited current directory, as new for every input and gone afterwards."""
+
+    def __init__(self, request: Request, namespaces: bool) -> None:
+        self._request, self._namespaces = request, namespaces
+        self._path: str | None = None
+
+    def empty(self) -> None:
+        """Only the program's files, whatever an earlier input left."""
+        if self._path is not None and not self._request["files"] and not os.listdir(self._path):
+            os.chmod(self._path, 0o700)
+            return  # untouched: a mount less
+        self._remove()
+        self._path = self._make()
+        os.chdir(self._path)
+        for name, text in self._request["files"]:
+            os.makedirs(os.path.dirname(os.path.join(self._path, name)), exist_ok=True)
             with open(name, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
                 file.write(text)
-        yield
-    finally:
+
+    def _make(self) -> str:
+        if not self._namespaces:
+            return tempfile.mkdtemp()
+        options = f"mode=0700,size={self._request['disk_mb']}m,nr_inodes=4096"
+        kernel.mount("tmpfs", "/tmp", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+        return "/tmp"
+
+    def _remove(self) -> None:
+        if self._path is None:
+            return
         os.chdir("/")
-        if namespaces:
-            kernel.unmount(path)
+        if self._namespaces:
+            kernel.unmount(self._path)
         else:
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(self._path, ignore_errors=True)
+
+    def __enter__(self) -> _Scratch:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if not self._namespaces:  # a mount goes with its namespace
+            self._remove()
 
 
 class _Run:

@@ -10,8 +10,10 @@ second sandboxed process that reaches the program's functions over a pipe of pla
 from __future__ import annotations
 
 import ast
+import functools
+import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from cascade_rl.chat import answer_part, has_open_thought
 from cascade_rl.sandbox.base import Limits, Outcome, Program
@@ -32,6 +34,10 @@ from cascade_rl.types import (
 
 VERSION = "code-1"
 MAX_SOURCE = 200_000
+MAX_KEPT = 40_000
+"""Characters of program and tests up to which a verdict is remembered."""
+FIRST_CASES = 4
+"""Of many tests these run first: most wrong programs fail early."""
 _FENCE_LABELS = ("", "python", "py", "python3")
 
 
@@ -48,14 +54,31 @@ def verify_code(problem: Problem, text: str) -> Verdict:
     if len(source) > MAX_SOURCE:
         return wrong(f"the program has {len(source)} characters; at most {MAX_SOURCE} are run")
     try:
+        return _judged(source, pickle.dumps(tests))
+    except _NotKept as verdict:
+        return verdict.args[0]  # type: ignore[no-any-return]
+
+
+class _NotKept(Exception):
+    """Carries a verdict past the cache: one of ours, or one that took time to reach."""
+
+
+@functools.lru_cache(maxsize=2048)
+def _judged(source: str, pickled: bytes) -> Verdict:
+    """The verdict on a program; samples of one prompt often hold the same one."""
+    tests = pickle.loads(pickled)
+    try:
         batches = _batches(tests)
     except (NotPlain, SyntaxError, ValueError) as error:
         return unjudged("invalid", f"unreadable test: {error}")
-    limits = _limits(tests)
     for program_of, accept in batches:
-        verdict = judge(default_sandbox().run(program_of(source), limits), accept)
-        if verdict is not None:
+        verdict = judge(default_sandbox().run(program_of(source), _limits(tests)), accept)
+        if verdict is not None and verdict.status in ("right", "wrong", "runtime"):
             return verdict
+        if verdict is not None:
+            raise _NotKept(verdict)
+    if len(source) + len(pickled) > MAX_KEPT:
+        raise _NotKept(right(source))
     return right(source)
 
 
@@ -86,10 +109,10 @@ def judge(outcome: Outcome, accept: Accept) -> Verdict | None:
     """The verdict an outcome settles; None when every input ended well and was accepted."""
     for index, result in enumerate(outcome.results):
         if reason := accept(index, result):
-            return wrong(f"test {index}: {reason}")
+            return wrong(reason)
     if outcome.status == "ok":
         return None
-    reason = f"test {len(outcome.results)}: {outcome.reason}"
+    reason = outcome.reason
     if outcome.status == "infra":
         return unjudged("infra", outcome.reason)
     if outcome.status == "runtime" and outcome.reason.startswith("AssertionError"):
@@ -105,6 +128,7 @@ def _limits(tests: Tests) -> Limits:
     )
 
 
+_Case = TypeVar("_Case")
 Batch = tuple[Callable[[str], Program], Accept]
 
 
@@ -112,12 +136,13 @@ def _batches(tests: Tests) -> list[Batch]:
     """Tests of one kind as programs to run, cheapest first to fail."""
     cases, entry = tests.cases, tests.entry_point
     if all(isinstance(case, StdioTest) for case in cases):
-        return [_stdio_batch([case for case in cases if isinstance(case, StdioTest)])]
+        stdio = [case for case in cases if isinstance(case, StdioTest)]
+        return [_stdio_batch(part) for part in _parts(stdio)]
     if all(isinstance(case, CallTest) for case in cases):
         if entry is None:
             raise ValueError("call tests without an entry_point")
         calls = [(case.args, case.expected) for case in cases if isinstance(case, CallTest)]
-        return [_call_batch(entry, calls, same)]
+        return [_call_batch(entry, part, same) for part in _parts(calls)]
     batches = []
     for case in cases:
         if not isinstance(case, AssertTest):
@@ -126,13 +151,21 @@ def _batches(tests: Tests) -> list[Batch]:
     return batches
 
 
+def _parts(cases: list[_Case]) -> list[list[_Case]]:
+    if len(cases) <= 2 * FIRST_CASES:
+        return [cases]
+    return [cases[:FIRST_CASES], cases[FIRST_CASES:]]
+
+
 def _stdio_batch(cases: list[StdioTest]) -> Batch:
     inputs = tuple(case.input for case in cases)
 
     def accept(index: int, stdout: bytes) -> str:
         expected = _lines(cases[index].output)
         found = _lines(stdout.decode("utf-8", "surrogateescape"))
-        return "" if found == expected else f"printed {_short(found)}"
+        if found == expected:
+            return ""
+        return f"for input {_short(cases[index].input)} printed {_short(found)}"
 
     return lambda source: Program(source, "stdio", inputs), accept
 
@@ -149,7 +182,9 @@ def _call_batch(
     encode([list(args) for args in inputs])  # NotPlain here is the row's fault
 
     def accept(index: int, value: Any) -> str:
-        return "" if equal(value, calls[index][1]) else f"returned {_short(value)}"
+        if equal(value, calls[index][1]):
+            return ""
+        return f"{entry}{_short(calls[index][0])} returned {_short(value)}"
 
     return lambda source: Program(source, "call", inputs, entry_point=entry), accept
 
