@@ -135,7 +135,7 @@ def _policy_terms(
         reference_N = _optional(model, rows, [row.reference_T for row in rows])
         assert reference_N is not None
         term = kl_loss(logprobs_N, reference_N, weights_N)
-        totals["kl"] = float(term)
+        totals["kl"] = term.item()
         loss = loss + objective.kl_coef * term
     if objective.entropy_coef:
         entropies_N = -(full_NV.exp() * full_NV).sum(-1)
