@@ -101,17 +101,15 @@ def _judged(
 ) -> Verdict:
     """The verdict, asked for again while it is `infra`."""
     problem = job.problems[index]
-    for _ in range(ATTEMPTS):
-        if not isinstance(verdict, Verdict):
-            [verdict] = pool.gather([verdict])
-        if verdict.status != "infra":
+    found = verdict if isinstance(verdict, Verdict) else pool.gather([verdict])[0]
+    for _ in range(ATTEMPTS - 1):
+        if found.status != "infra":
             break
-        verdict = pool.submit(job.verifier, problem, read(problem, text))
-    if not isinstance(verdict, Verdict) or verdict.score is None:
-        reason = verdict.reason if isinstance(verdict, Verdict) else "the verifier kept failing"
+        [found] = pool.gather([pool.submit(job.verifier, problem, read(problem, text))])
+    if found.score is None:
         raise EvaluationError(
             f"benchmark {job.benchmark.name}: row {index} ({problem.id}) cannot be judged: "
-            f"{reason}",
+            f"{found.reason}",
             hint="a row's fault: repair or drop it; this machine's:  cascade doctor",
         )
-    return verdict
+    return found

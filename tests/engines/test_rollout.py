@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cascade_rl import curriculum
+from cascade_rl.config import FilterConfig, StageConfig
+from cascade_rl.engines.local.judging import Judging, journal_key, reward_spec
+from cascade_rl.engines.local.metrics import batch_metrics, rollout_rows
+from cascade_rl.engines.local.rl import rows_of
+from cascade_rl.engines.local.rollout import Batch, Roller
+from cascade_rl.engines.local.session import Session
+from cascade_rl.engines.local.workers import Team
+from cascade_rl.rewards import VerifierPool
+from cascade_rl.types import Checkpoint, Completion, Group, Problem, Signals, Verdict, right, wrong
+from tests.engines.helpers import LOCAL, Recording, comma_problems, job_of, rl_stage
+
+
+@dataclass
+class Stage:
+    """An RL stage ready to roll out."""
+
+    team: Team
+    pool: VerifierPool
+    folder: Path
+    start: Checkpoint
+
+    def roller(self, config: StageConfig, problems: Sequence[Problem]) -> Roller:
+        self.workspace = Recording(self.folder)
+        session = Session(
+            self.team, job_of(self.start, config, problems), self.workspace, "language"
+        )
+        return Roller(session, config, problems, Judging(config, self.workspace, self.pool, {}))
+
+    def collect(self, config: StageConfig, count: int = 8) -> Batch:
+        problems = comma_problems(count)
+        state = curriculum.start([p.id for p in problems], config.filter, config.modes, 0)
+        return self.roller(config, problems).collect(1, state)[1]
+
+
+@pytest.fixture
+def stage(start: Checkpoint, tmp_path: Path) -> Iterator[Stage]:
+    team = Team(LOCAL)
+    with VerifierPool(1, 20.0) as pool:
+        yield Stage(team, pool, tmp_path, start)
+    team.close()
+
+
+def completion(finish: Any = "stop", tokens: int = 3) -> Completion:
+    return Completion("x", (5,) * tokens, (-1.0,) * tokens, (-1.0,) * tokens, finish)
+
+
+def learning_group(
+    stage: Stage, overlong: Any, verdicts: Sequence[Verdict], cut: Sequence[bool]
+) -> Any:
+    """A group whose verdicts and truncations are given, as the roller prepares it to learn."""
+    config = rl_stage(overlong=overlong)
+    roller = stage.roller(config, comma_problems(1))
+    completions = tuple(completion("length" if c else "stop", 2 + i) for i, c in enumerate(cut))
+    group = Group(comma_problems(1)[0], None, completions)
+    signals = [Signals(v, truncated=c) for v, c in zip(verdicts, cut, strict=True)]
+    rewards = roller._judging.rewards([group], [signals])
+    return roller._learning_group(group, (1, 2), signals, rewards[0])
+
+
+VERDICTS = [right(), wrong("no"), right()]
+CUT = [False, False, True]
+
+
+def test_overlong_zero_scores_a_truncated_completion_zero_and_learns_from_it(stage: Stage) -> None:
+    found = learning_group(stage, "zero", VERDICTS, CUT)
+    assert found.scored.rewards_G == (1.0, 0.0, 0.0)
+    assert found.learns_G == (True, True, True)
+    assert found.advantages_G == pytest.approx((1.1547, -0.57735, -0.57735), abs=1e-4)
+
+
+def test_overlong_mask_loss_keeps_it_in_the_statistics_and_out_of_the_loss(stage: Stage) -> None:
+    found = learning_group(stage, "mask_loss", VERDICTS, CUT)
+    assert found.scored.rewards_G == (1.0, 0.0, 1.0)
+    assert found.learns_G == (True, True, False)
+    assert found.advantages_G == pytest.approx((0.57735, -1.1547, 0.57735), abs=1e-4)
+    rows = rows_of([found], rl_stage(), every_token=False)
+    assert [len(r.ids) for r in rows] == [2, 3]
+    assert rows[0].weights_T.tolist() == pytest.approx([1 / 5] * 2)
+
+
+def test_overlong_exclude_leaves_statistics_and_loss(stage: Stage) -> None:
+    found = learning_group(stage, "exclude", VERDICTS, CUT)
+    assert found.scored.rewards_G == (1.0, 0.0, None)
+    assert found.learns_G == (True, True, False)
+    assert found.advantages_G == pytest.approx((0.70711, -0.70711, 0.0), abs=1e-4)
+
+
+def test_a_completion_not_judged_is_masked_and_not_wrong(stage: Stage) -> None:
+    infra = Verdict(None, "infra", "ours")
+    found = learning_group(stage, "zero", [right(), infra, wrong("no")], [False] * 3)
+    assert found.scored.rewards_G == (1.0, None, 0.0)
+    assert found.learns_G == (True, False, True)
+    assert found.advantages_G == pytest.approx((0.70711, 0.0, -0.70711), abs=1e-4)
+    rows = rows_of([found], rl_stage(), every_token=False)
+    assert [len(r.ids) for r in rows] == [2, 4]
+    assert rows[0].weights_T[0] == pytest.approx(1 / 6)
+
+
+def test_zero_advantage_tokens_count_in_the_denominator_and_are_not_run(stage: Stage) -> None:
+    mixed = learning_group(stage, "zero", [right(), wrong("no")], [False] * 2)
+    equal = learning_group(stage, "zero", [right(), right()], [False] * 2)
+    rows = rows_of([mixed, equal], rl_stage(), every_token=False)
+    assert len(rows) == 2
+    assert rows[0].weights_T[0] == pytest.approx(1 / 10)
+    assert len(rows_of([mixed, equal], rl_stage(), every_token=True)) == 4
+
+
+def test_batch_filtering_admits_mixed_groups_in_problem_order_within_bounded_rounds(
+    stage: Stage,
+) -> None:
+    refill = rl_stage(filter=FilterConfig(kind="batch", max_rounds=3), train_batch_size=6)
+    batch = stage.collect(refill, 30)
+    assert 1 <= batch.rounds <= 3
+    assert all(group.mixed for group in batch.admitted)
+    assert len(batch.admitted) <= 6
+    mixed = [group for group in batch.sampled if group.mixed]
+    assert batch.admitted == mixed[:6]
+    assert len(batch.sampled) > len(batch.admitted)
+
+
+def test_fractions_of_groups_add_up_and_every_completion_is_a_row(stage: Stage) -> None:
+    batch = stage.collect(rl_stage(train_batch_size=8))
+    metrics = batch_metrics(batch)
+    assert sum(v for name, v in metrics.items() if name.startswith("group/")) == pytest.approx(1)
+    rows = rollout_rows(1, batch)
+    assert len(rows) == 8 * 4
+    assert {row["status"] for row in rows} == {"right", "wrong"}
+
+
+def test_a_journaled_verdict_is_not_decided_again(stage: Stage) -> None:
+    config = rl_stage()
+    first = stage.collect(config)
+    group = first.sampled[0].scored.group
+    key = journal_key(group.problem, group.completions_G[0].text)
+    known = stage.workspace.verdict(key)
+    assert known == first.sampled[0].scored.signals_G[0].verdict
+    stage.workspace.record(key, Verdict(0.25, "partial", "from the journal"))
+    again = stage.collect(config).sampled[0].scored
+    assert again.group == group
+    assert again.signals_G[0].verdict == Verdict(0.25, "partial", "from the journal")
+
+
+def test_the_reward_of_a_stage_is_what_its_config_says() -> None:
+    spec = reward_spec(rl_stage(domain="chat", overlong="exclude"))
+    assert (spec.kind, spec.overlong) == ("preference", "exclude")
