@@ -85,13 +85,33 @@ def test_nothing_of_the_expected_output_is_in_the_process(sandbox: ZygoteSandbox
 def test_runs_share_no_state(sandbox: ZygoteSandbox) -> None:
     source = (
         "import json, os\n"
-        "def f(x):\n"
-        "    seen = sorted(os.listdir()) + [hasattr(json, 'mark')]\n"
-        "    json.mark = 1; open('mark', 'w').close()\n"
-        "    return seen\n"
+        "print(sorted(os.listdir()), hasattr(json, 'mark'))\n"
+        "json.mark = 1; open('mark', 'w').close()\n"
     )
-    assert sandbox.run(call(source, (1,), (2,)), LIMITS).results == ([False], [False])
-    assert sandbox.run(call(source, (3,)), LIMITS).results == ([False],)
+    scripts = Program(source, "stdio", ("", "", ""))
+    for _ in range(2):
+        assert sandbox.run(scripts, LIMITS).results == (b"[] False\n",) * 3
+
+
+def test_the_results_before_a_failure_are_kept(sandbox: ZygoteSandbox) -> None:
+    source = "def f(x):\n    print(1 / (3 - x))\n    return x"
+    outcome = sandbox.run(call(source, (1,), (2,), (3,), (4,)), LIMITS)
+    assert (outcome.status, outcome.results) == ("runtime", (1, 2))
+    assert outcome.reason.startswith("ZeroDivisionError")
+
+
+def test_every_input_has_the_whole_time_limit(sandbox: ZygoteSandbox) -> None:
+    source = (
+        "import time\n"
+        "def f(x):\n"
+        "    end = time.process_time() + x\n"
+        "    while time.process_time() < end: pass\n"
+        "    return x\n"
+    )
+    limits = Limits(cpu_s=0.8)
+    assert sandbox.run(call(source, *[(0.35,)] * 4), limits).status == "ok"
+    outcome = sandbox.run(call(source, (0.1,), (3.0,), (0.1,)), limits)
+    assert (outcome.status, outcome.results) == ("timeout", (0.1,))
 
 
 def test_a_busy_program_is_stopped_by_processor_time_not_by_the_clock(

@@ -15,10 +15,11 @@ OutcomeStatus = Literal["ok", "runtime", "timeout", "memory", "output", "violati
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A candidate's source and what to feed it, one isolated run an input.
+    """A candidate's source and what to feed it.
 
-    kind `stdio`: each input is text for stdin; the program runs as `__main__`.
-    kind `call`: each input is a tuple of plain arguments for `entry_point`.
+    kind `stdio`: each input is text for stdin of a process of its own; it runs as `__main__`.
+    kind `call`: each input is a tuple of plain arguments for `entry_point`, called in turn in
+    one process; it learns nothing of what is expected between two calls.
     kind `assert`: each input is trusted test code that raises when the candidate is wrong. It
     runs in a second process which reaches the candidate's functions by name, over a pipe of
     plain values, after `setup`, which runs in that second process too.
@@ -69,5 +70,5 @@ class Sandbox(Protocol):
     """Runs a program; never raises for what the program did."""
 
     def run(self, program: Program, limits: Limits) -> Outcome:
-        """Run every input in turn, each in a fresh process, until one does not end well."""
+        """Run every input in turn until one does not end well; nothing outlives the call."""
         ...

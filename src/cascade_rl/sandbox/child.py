@@ -1,8 +1,8 @@
-"""What the confined process does: run the candidate once and write down what came of it.
+"""What the confined process does: run the candidate and write down what came of it.
 
 Everything here shares a process with the candidate, so nothing here is trusted and nothing
-here is secret: it knows the program and one input, never what is expected. The report goes to
-descriptor 3: `V` and a value, `E` and an error, `M` for memory.
+here is secret: it knows the program and its inputs, never what is expected. The report goes to
+descriptor 3, a line an input: `V` and a value, `E` and an error, `M` for memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ Request = dict[str, Any]
 
 
 def _report(kind: str, text: str = "") -> None:
-    data = (kind + text).encode("ascii", "backslashreplace")
+    line = kind + text.replace("\n", " ").replace("\r", " ") + "\n"
+    data = line.encode("ascii", "backslashreplace")
     while data:
         data = data[os.write(_REPORT_FD, data) :]
 
@@ -55,11 +56,11 @@ def _describe(error: BaseException) -> str:
         return name
 
 
-def run_candidate(request: Request, index: int) -> None:
-    """Kind `stdio`: run as a script. Kind `call`: call the entry point, report its value."""
+def run_candidate(request: Request) -> None:
+    """Kind `stdio`: run as a script. Kind `call`: call the entry point, report its values."""
     if request["kind"] == "stdio":
         _guarded(lambda: _run_script(request["source"]))
-    _guarded(lambda: _run_call(request, request["inputs"][index]))
+    _guarded(lambda: _run_calls(request))
 
 
 def _open_streams() -> None:
@@ -89,16 +90,16 @@ def _run_script(source: str) -> None:
         sys.stdout.flush()
 
 
-def _run_call(request: Request, encoded_args: str) -> None:
-    args = decode(encoded_args)
+def _run_calls(request: Request) -> None:
     module = _module("candidate", request["source"])
-    value = _entry_point(module, request["entry_point"])(*args)
-    try:
-        text = encode(value)
-    except NotPlain as error:
-        _report("E", f"returned no plain value: {error}")
-        return
-    _report("V", text)
+    for encoded_args in request["inputs"]:
+        value = _entry_point(module, request["entry_point"])(*decode(encoded_args))
+        try:
+            text = encode(value)
+        except NotPlain as error:
+            _report("E", f"returned no plain value: {error}")
+            return
+        _report("V", text)
 
 
 def _entry_point(module: types.ModuleType, name: str) -> Any:
@@ -216,26 +217,30 @@ def _reply(pipe: Any) -> Any:
     raise RuntimeError(text)
 
 
-def run_tester(request: Request, index: int) -> None:
-    """The tests' side: run one block; passing is the `V` only this process can write."""
-    _guarded(lambda: _run_tester(request, request["inputs"][index]))
+def run_tester(request: Request) -> None:
+    """The tests' side: run each block; passing is the `V` only this process can write."""
+    _guarded(lambda: _run_tester(request))
 
 
-def _run_tester(request: Request, block: str) -> None:
+def _run_tester(request: Request) -> None:
     pipe = os.fdopen(os.dup(0), "rb+", buffering=0)
     _reply(pipe)  # raises what the candidate's module raised
     for name, _ in request["files"]:
         _stand_in(pipe, name.removesuffix(".py").split("/"))
+    for block in request["inputs"]:
+        _run_block(pipe, request["setup"] + "\n" + block, request["entry_point"])
+        _report("V", encode(None))
+
+
+def _run_block(pipe: Any, code: str, entry_point: str | None) -> None:
     namespace: dict[str, Any] = {"__name__": "tests"}
-    code = request["setup"] + "\n" + block
     for name in _free_names(code):
         namespace[name] = _library(name) or _Remote(pipe, "", name)
-    if request["entry_point"]:
-        namespace["candidate"] = _Remote(pipe, "", request["entry_point"])
+    if entry_point:
+        namespace["candidate"] = _Remote(pipe, "", entry_point)
     exec(compile(code, "tests.py", "exec"), namespace)
-    if "check" in namespace and request["entry_point"]:
+    if "check" in namespace and entry_point:
         namespace["check"](namespace["candidate"])
-    _report("V", encode(None))
 
 
 def _stand_in(pipe: Any, parts: list[str]) -> None:

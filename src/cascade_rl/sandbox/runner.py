@@ -1,4 +1,4 @@
-"""The init of one program's sandbox: forks a process an input, bounds it, collects, cleans up.
+"""The init of one program's sandbox: forks its processes, bounds them, collects, cleans up.
 
 Runs as the first process of the program's namespaces and is trusted; what it forks is not. A
 candidate holds four descriptors, all its own: its input, its output, nothing, and the file its
@@ -31,16 +31,16 @@ def serve_program(request: Request, channel: socket.socket, *, namespaces: bool)
     if not namespaces:
         kernel.adopt_orphans()
     started = time.monotonic()
-    results: list[str | None] = []
+    results: list[str] = []
     status, reason = "ok", ""
     with _Scratch(request, namespaces) as scratch:
-        for index in range(len(request["inputs"])):
+        for inputs in _process_inputs(request):
             scratch.empty()
-            run = _Run(request, index, control, namespaces)
-            status, reason, result = run.finish()
+            run = _Run({**request, "inputs": inputs}, control, namespaces)
+            status, reason, found = run.finish()
+            results += found
             if status != "ok":
                 break
-            results.append(result)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "status": status,
@@ -49,6 +49,12 @@ def serve_program(request: Request, channel: socket.socket, *, namespaces: bool)
         "cpu_s": usage.ru_utime + usage.ru_stime,
         "wall_s": time.monotonic() - started,
     }
+
+
+def _process_inputs(request: Request) -> list[list[Any]]:
+    """The inputs of each process: a script's one by one, calls and test blocks all in one."""
+    inputs = request["inputs"]
+    return [[text] for text in inputs] if request["kind"] == "stdio" else [inputs]
 
 
 class _Scratch:
@@ -96,10 +102,10 @@ class _Scratch:
 
 
 class _Run:
-    """One input: its processes, and the files they write to."""
+    """One process, or a pair, and the files they write to."""
 
-    def __init__(self, request: Request, index: int, control: int, namespaces: bool) -> None:
-        self.request, self.index, self.namespaces = request, index, namespaces
+    def __init__(self, request: Request, control: int, namespaces: bool) -> None:
+        self.request, self.namespaces = request, namespaces
         self.control = control
         self.output = os.memfd_create("output")
         self.result = os.memfd_create("result")
@@ -107,8 +113,8 @@ class _Run:
         if request["kind"] == "assert":
             self._start_pair()
         else:
-            stdin = request["inputs"][index] if request["kind"] == "stdio" else ""
-            self._start(lambda: run_candidate(request, index), self.result, _memory_file(stdin))
+            stdin = request["inputs"][0] if request["kind"] == "stdio" else ""
+            self._start(lambda: run_candidate(request), self.result, _memory_file(stdin))
 
     def _start_pair(self) -> None:
         """The candidate serves calls; the test code runs beside it and owns the result."""
@@ -118,7 +124,7 @@ class _Run:
         tester = os.dup(ours.fileno())
         ours.close()
         theirs.close()
-        self._start(lambda: run_tester(self.request, self.index), self.result, tester)
+        self._start(lambda: run_tester(self.request), self.result, tester)
         self._start(lambda: serve_calls(self.request), discarded, candidate)
 
     def _start(self, body: Any, result: int, stdin: int) -> None:
@@ -144,7 +150,7 @@ class _Run:
         os.closerange(4, 65536)
         request = self.request
         memory, size = request["memory_mb"] << 20, request["output_bytes"] + 1
-        seconds = int(request["cpu_s"]) + 2
+        seconds = int(request["cpu_s"] * len(request["inputs"])) + 2
         for what, limit in (
             (resource.RLIMIT_AS, memory),
             (resource.RLIMIT_CPU, seconds),
@@ -161,8 +167,8 @@ class _Run:
             kernel.no_new_privileges()
         kernel.set_dumpable(False)
 
-    def finish(self) -> tuple[str, str, str | None]:
-        """Wait within the limits, kill what is left, say how it ended."""
+    def finish(self) -> tuple[str, str, list[str]]:
+        """Wait within the limits, kill what is left: status, reason, results until then."""
         try:
             ended = self._wait()
             self._kill_all()
@@ -176,11 +182,13 @@ class _Run:
         watcher = os.pidfd_open(self.pids[0])
         poller = select.poll()
         poller.register(watcher, select.POLLIN)
-        limit, started = self.request["cpu_s"], time.monotonic()
+        limit, written = self.request["cpu_s"], -1
         try:
             while True:
-                cpu = max(kernel.cpu_seconds(pid) for pid in self.pids)
-                wall = time.monotonic() - started
+                used, now = max(map(kernel.cpu_seconds, self.pids)), time.monotonic()
+                if (size := os.fstat(self.result).st_size) != written:
+                    written, cpu_then, started = size, used, now  # the limits are an input's own
+                cpu, wall = used - cpu_then, now - started
                 if cpu >= limit:
                     return "cpu"
                 if wall >= self.request["wall_s"] and _waits(cpu, wall, limit):
@@ -205,34 +213,35 @@ class _Run:
                     os.kill(pid, signal.SIGKILL)
             _reap()
 
-    def _judge(self, ended: int | str) -> tuple[str, str, str | None]:
-        limit = self.request["cpu_s"]
-        if ended == "cpu":
-            return "timeout", f"used its {limit:g} s of processor time", None
-        if ended == "wall":
-            return "timeout", f"waited past {self.request['wall_s']:g} s", None
-        assert isinstance(ended, int)
-        size = self.request["output_bytes"]
+    def _judge(self, ended: int | str) -> tuple[str, str, list[str]]:
+        limit, size = self.request["cpu_s"], self.request["output_bytes"]
         if os.fstat(self.output).st_size > size or os.fstat(self.result).st_size > size:
-            return "output", f"wrote more than {size} bytes", None
-        report = _content(self.result, size)
-        kind, message = report[:1], report[1:].decode("ascii", "replace")
-        if kind == b"M":
-            return "memory", f"needed more than {self.request['memory_mb']} MB", None
-        if kind == b"E":
-            return "runtime", message[:500], None
+            return "output", f"wrote more than {size} bytes", []
+        lines = _content(self.result, size).decode("ascii", "replace").splitlines()
+        reported = [line[1:] for line in lines if line.startswith("V")]
+        found = reported[: len(self.request["inputs"])]
+        kind, message = (lines[-1][:1], lines[-1][1:]) if lines else ("", "")
+        if ended == "cpu":
+            return "timeout", f"used its {limit:g} s of processor time", found
+        if ended == "wall":
+            return "timeout", f"waited past {self.request['wall_s']:g} s", found
+        assert isinstance(ended, int)
+        if kind == "M":
+            return "memory", f"needed more than {self.request['memory_mb']} MB", found
+        if kind == "E":
+            return "runtime", message[:500], found
         if os.WIFSIGNALED(ended):
             number = os.WTERMSIG(ended)
             if number == signal.SIGXCPU:
-                return "timeout", f"used its {limit:g} s of processor time", None
-            return "runtime", f"killed by signal {number}", None
+                return "timeout", f"used its {limit:g} s of processor time", found
+            return "runtime", f"killed by signal {number}", found
         if self.request["kind"] == "stdio":
             if os.WEXITSTATUS(ended):
-                return "runtime", f"exit status {os.WEXITSTATUS(ended)}", None
-            return "ok", "", _content(self.output, size).decode("latin-1")
-        if kind != b"V":
-            return "runtime", "ended without a result", None
-        return "ok", "", message
+                return "runtime", f"exit status {os.WEXITSTATUS(ended)}", []
+            return "ok", "", [_content(self.output, size).decode("latin-1")]
+        if len(reported) != len(self.request["inputs"]):
+            return "runtime", "ended without a result", found
+        return "ok", "", found
 
 
 def _waits(cpu: float, wall: float, limit: float) -> bool:

@@ -13,7 +13,7 @@ import ast
 import functools
 import pickle
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from cascade_rl.chat import answer_part, has_open_thought
 from cascade_rl.sandbox.base import Limits, Outcome, Program
@@ -37,7 +37,7 @@ MAX_SOURCE = 200_000
 MAX_KEPT = 40_000
 """Characters of program and tests up to which a verdict is remembered."""
 FIRST_CASES = 4
-"""Of many tests these run first: most wrong programs fail early."""
+"""Of many scripts' tests these run first: most wrong programs fail early."""
 _FENCE_LABELS = ("", "python", "py", "python3")
 
 
@@ -128,7 +128,6 @@ def _limits(tests: Tests) -> Limits:
     )
 
 
-_Case = TypeVar("_Case")
 Batch = tuple[Callable[[str], Program], Accept]
 
 
@@ -142,16 +141,14 @@ def _batches(tests: Tests) -> list[Batch]:
         if entry is None:
             raise ValueError("call tests without an entry_point")
         calls = [(case.args, case.expected) for case in cases if isinstance(case, CallTest)]
-        return [_call_batch(entry, part, same) for part in _parts(calls)]
-    batches = []
-    for case in cases:
-        if not isinstance(case, AssertTest):
-            raise ValueError("tests of different kinds in one problem")
-        batches.append(_assert_batch(case.code, tests))
-    return batches
+        return [_call_batch(entry, calls, same)]
+    blocks = [case.code for case in cases if isinstance(case, AssertTest)]
+    if len(blocks) != len(cases):
+        raise ValueError("tests of different kinds in one problem")
+    return [_assert_batch(blocks, tests)]
 
 
-def _parts(cases: list[_Case]) -> list[list[_Case]]:
+def _parts(cases: list[StdioTest]) -> list[list[StdioTest]]:
     if len(cases) <= 2 * FIRST_CASES:
         return [cases]
     return [cases[:FIRST_CASES], cases[FIRST_CASES:]]
@@ -189,14 +186,16 @@ def _call_batch(
     return lambda source: Program(source, "call", inputs, entry_point=entry), accept
 
 
-def _assert_batch(code: str, tests: Tests) -> Batch:
+def _assert_batch(blocks: list[str], tests: Tests) -> Batch:
     entry, setup = tests.entry_point, tests.setup
-    rewritten = None if setup.strip() else calls_of_asserts(code, entry)
-    if rewritten is not None:
-        name, calls = rewritten
-        return _call_batch(name, calls, lambda found, expected: bool(found == expected))
+    rewritten = [calls_of_asserts(block, entry) for block in blocks]
+    found = [block for block in rewritten if block is not None]
+    names = {name for name, _ in found}
+    if not setup.strip() and len(found) == len(blocks) and len(names) == 1:
+        calls = [call for _, block in found for call in block]
+        return _call_batch(names.pop(), calls, lambda value, expected: bool(value == expected))
     return (
-        lambda source: Program(source, "assert", (code,), entry_point=entry, setup=setup),
+        lambda source: Program(source, "assert", tuple(blocks), entry_point=entry, setup=setup),
         lambda index, value: "",
     )
 
