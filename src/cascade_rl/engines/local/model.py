@@ -29,6 +29,7 @@ from transformers.utils import logging as transformers_logging
 from cascade_rl.chat import HFTokenizer, jinja_template
 from cascade_rl.config import ChatConfig, LocalConfig
 from cascade_rl.digests import TensorDigest
+from cascade_rl.engines.local import attention
 from cascade_rl.errors import CheckpointError, ConfigError
 
 Head = Literal["language", "scalar"]
@@ -136,11 +137,20 @@ def _load_module(path: Path, head: Head, yarn_factor: float) -> Any:
         config.max_position_embeddings = int(length * yarn_factor)
     if head == "language":
         return AutoModelForCausalLM.from_pretrained(
-            path, config=config, dtype=torch.float32, local_files_only=True
+            path,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation=attention.NAME,
+            local_files_only=True,
         )
     config.num_labels = 1
     module, info = AutoModelForSequenceClassification.from_pretrained(
-        path, config=config, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        path,
+        config=config,
+        dtype=torch.float32,
+        attn_implementation=attention.NAME,
+        local_files_only=True,
+        output_loading_info=True,
     )
     if any(name.startswith("score.") for name in info["missing_keys"]):
         nn.init.zeros_(module.score.weight)
