@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade_rl.config import OptimizerConfig
-from cascade_rl.engines.local.batches import Row, length_buckets, micro_batches, shards
+from cascade_rl.engines.local.batches import (
+    BUCKET_RATIO,
+    Row,
+    length_buckets,
+    micro_batches,
+    shards,
+)
 from cascade_rl.engines.local.learner import Learner, learning_rate_at
 from cascade_rl.engines.local.model import Head
 from cascade_rl.engines.local.objectives import PolicyObjective
@@ -146,7 +152,7 @@ def test_buckets_hold_rows_of_similar_length(lengths: list[tuple[int, int]]) -> 
     batch = ragged(lengths)
     cut = length_buckets(batch, lambda row: len(row.ids))
     assert sorted(id(r) for part in cut for r in part) == sorted(map(id, batch))
-    assert all(len(r.ids) >= 0.6 * len(part[0].ids) for part in cut for r in part)
+    assert all(len(r.ids) >= BUCKET_RATIO * len(part[0].ids) for part in cut for r in part)
 
 
 def test_schedules() -> None:

@@ -13,7 +13,6 @@ from cascade_rl.types import Checkpoint, Message, Patch, Preference, Problem
 from cascade_rl.verifiers.judge_prompt import NO, YES, judge_messages
 from tests.engines.helpers import (
     CHAT,
-    LOCAL,
     Recording,
     job_of,
     pairs,
@@ -80,7 +79,7 @@ def test_an_answer_beyond_the_context_is_not_judged(reward_model: Path) -> None:
 def test_p_yes_is_the_likelihood_of_yes_over_that_of_both(tmp_path: Path) -> None:
     path = tiny_model(tmp_path, context=1024).path
     (path / "cascade_chat.json").write_text(CHAT.model_dump_json())
-    scorer = JudgeScorer(path, LOCAL)
+    scorer = JudgeScorer(path)
     reference = Patch({"a.py": "x = 1\n"}, "-x = 1\n+x = 2\n", ("a.py",), "either", "x is 2")
     swe = Problem("s", "swe", (user("fix"),), reference, "test")
     plain = HFTokenizer(scorer.model.tokenizer)

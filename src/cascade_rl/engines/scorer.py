@@ -12,30 +12,33 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from cascade_rl.chat import answer_part
 from cascade_rl.config import LocalConfig
-from cascade_rl.engines.local.batches import Row, micro_batches
-from cascade_rl.engines.local.encoder import Encoder
-from cascade_rl.engines.local.model import Head, Model, load_model, trained_chat
-from cascade_rl.engines.local.replica import logprobs_of, score_rows
+from cascade_rl.engines.local.batches import Row
+from cascade_rl.engines.local.encoder import Encoder, Ids
+from cascade_rl.engines.local.model import Head, Model, trained_chat
+from cascade_rl.engines.local.process import Loading
+from cascade_rl.engines.local.workers import Team
 from cascade_rl.types import Checkpoint, Problem, Scorer
 from cascade_rl.verifiers.judge_prompt import NO, YES, judge_messages
 
 Item = tuple[Problem, str]
-DEFAULT_LOCAL = LocalConfig()
 
 
 class _Scorer:
-    """Loads a model with the chat template it was trained with; caches by content."""
+    """Loads a model with the chat template it was trained with; caches by content.
+
+    It runs on `team`, where given, in `slot`; on one process of its own otherwise.
+    """
 
     head: Head
 
-    def __init__(self, path: Path, local: LocalConfig = DEFAULT_LOCAL) -> None:
-        self._local = local
-        self.model: Model = load_model(path, trained_chat(path), local, self.head)
-        self.encoder = Encoder(self.model.tokenizer, trained_chat(path))
+    def __init__(self, path: Path, team: Team | None = None, slot: str = "scorer") -> None:
+        self._team, self._slot = team or Team(LocalConfig()), slot
+        chat = trained_chat(path)
+        self.model: Model = self._team.load(slot, Loading(path, chat, self.head))
+        self.encoder = Encoder(self.model.tokenizer, chat)
         self._cache: dict[tuple[str, str], float] = {}
 
     def __call__(self, items: Sequence[Item]) -> list[float]:
@@ -60,21 +63,17 @@ class RewardModelScorer(_Scorer):
     head: Head = "scalar"
 
     def _score(self, items: Sequence[Item]) -> list[float]:
-        groups = {problem.id: group for group, (problem, _) in enumerate(items)}
+        groups: dict[Ids, int] = {}
         rows: dict[int, Row] = {}
         for i, (problem, text) in enumerate(items):
             question, answer = self.encoder.judged(problem.prompt, text)
-            row = Row(question, answer, np.ones(len(answer), np.float32), groups[problem.id])
+            group = groups.setdefault(question, len(groups))
+            row = Row(question, answer, np.ones(len(answer), np.float32), group)
             if self._fits(row.length):
                 rows[i] = row
-        place = {id(row): i for i, row in rows.items()}
-        scores = [math.nan] * len(items)
-        for batch in micro_batches(list(rows.values()), self._local.micro_batch_tokens, True):
-            with torch.inference_mode():
-                found = score_rows(self.model, batch, shared=True)
-            for row, score in zip(batch, found.tolist(), strict=True):
-                scores[place[id(row)]] = score
-        return scores
+        found = self._team.score(self._slot, list(rows.values()))
+        scores = dict(zip(rows, found, strict=True))
+        return [scores.get(i, math.nan) for i in range(len(items))]
 
 
 class JudgeScorer(_Scorer):
@@ -86,26 +85,21 @@ class JudgeScorer(_Scorer):
         rows: list[Row] = []
         for group, (problem, text) in enumerate(items):
             prompt = self.encoder.prompt(judge_messages(problem, answer_part(text)), None)
-            for answer in (YES, NO):
-                ids = self.encoder.answer(answer)
-                if self._fits(len(prompt) + len(ids)):
-                    rows.append(Row(prompt, ids, np.ones(len(ids), np.float32), group))
-        budget = self._local.micro_batch_tokens
-        found = logprobs_of(self.model, rows, 1.0, budget, shared=True)
+            answers = [self.encoder.answer(answer) for answer in (YES, NO)]
+            if self._fits(len(prompt) + max(map(len, answers))):
+                rows += [Row(prompt, ids, np.ones(len(ids), np.float32), group) for ids in answers]
+        found = self._team.logprobs(self._slot, rows, 1.0)
         totals: dict[int, list[float]] = {}
         for row, logprobs_T in zip(rows, found, strict=True):
             totals.setdefault(row.group, []).append(float(logprobs_T.sum(dtype=np.float64)))
-        return [_odds(totals.get(group, [])) for group in range(len(items))]
+        return [_odds(*totals.get(i, (math.nan, math.nan))) for i in range(len(items))]
 
 
-def _odds(logprobs: Sequence[float]) -> float:
-    if len(logprobs) < 2:
-        return math.nan
-    yes, no = logprobs
+def _odds(yes: float, no: float) -> float:
     return 1.0 / (1.0 + math.exp(min(no - yes, 700.0)))
 
 
-def load_scorers(inputs: Mapping[str, Checkpoint], local: LocalConfig) -> dict[str, Scorer]:
-    """A stage's inputs by role, ready to score."""
+def load_scorers(inputs: Mapping[str, Checkpoint], team: Team) -> dict[str, Scorer]:
+    """A stage's inputs by role, ready to score, each in the team's slot of its role."""
     kinds = {"reward_model": RewardModelScorer, "judge": JudgeScorer}
-    return {role: kinds[role](checkpoint.path, local) for role, checkpoint in inputs.items()}
+    return {role: kinds[role](checkpoint.path, team, role) for role, checkpoint in inputs.items()}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-BUCKET_RATIO = 0.6
+BUCKET_RATIO = 0.7
 
 
 @dataclass(frozen=True, slots=True)

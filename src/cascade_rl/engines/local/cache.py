@@ -1,7 +1,10 @@
-"""Keys and values of a prompt, computed once, and a cache that is written in place.
+"""Keys and values: computed once a prompt, written in place, not copied for every head.
 
 One surprise: what `prefill` returns carries gradients when it was called with them, so the
-completions of a group can share their prompt in training as they do in sampling.
+completions of a group can share their prompt in training as they do in sampling. The other:
+transformers repeats keys and values over the query heads whenever there is a mask, a third of a
+small model's decoding. `grouped_attention` makes the heads that share keys more query rows
+instead; it is the same attention, registered through transformers' own interface.
 """
 
 from __future__ import annotations
@@ -9,33 +12,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from cascade_rl.engines.local.model import Model
 from cascade_rl.errors import ConfigError
+
+ATTENTION = "cascade_grouped"
+"""The name under which transformers finds `grouped_attention`."""
 
 KeysValues = tuple[Tensor, Tensor]
 """One layer's keys and values, each [rows, heads, tokens, head dimension]."""
 
 
-def prefill(model: Model, ids_PT: Tensor) -> list[KeysValues]:
+def prefill(module: Any, ids_PT: Tensor) -> list[KeysValues]:
     """Run right-padded prompts; keys and values of every layer.
 
     Causal attention hides the padding from the prompts; hide it from what follows by a mask.
     Raises ConfigError for a model whose state is not keys and values.
     """
     cache = DynamicCache()
-    with model.precision():
-        model.module.base_model(
-            input_ids=ids_PT.to(model.device), past_key_values=cache, use_cache=True
-        )
+    module.base_model(input_ids=ids_PT, past_key_values=cache, use_cache=True)
     found = []
     for layer in cache.layers:
         keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
         if keys is None or values is None:
             raise ConfigError(
-                f"{type(model.module).__name__} has layers without keys and values; "
+                f"{type(module).__name__} has layers without keys and values; "
                 "the local engine runs attention models only",
                 hint="set  engine: verl  for this stage",
             )
@@ -107,3 +113,36 @@ class InPlaceLayer(CacheLayerMixin):
     def select(self, rows: Tensor) -> None:
         """Keep only those rows."""
         self.keys, self.values = self.keys[rows], self.values[rows]
+
+
+def grouped_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Output [rows, T, heads, D] of query [rows, heads, T, D] on key and value [rows, kv, L, D].
+
+    The signature is transformers'. Without a mask, or without sharing, its own SDPA runs.
+    """
+    rows, heads, length, width = query.shape
+    shared = heads // key.shape[1]
+    if attention_mask is None or shared == 1:
+        found: tuple[Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout, scaling, **kwargs
+        )
+        return found
+    stacked = query.reshape(rows, key.shape[1], shared * length, width)
+    mask = attention_mask[:, :, None].expand(-1, -1, shared, -1, -1).flatten(2, 3)
+    output = scaled_dot_product_attention(
+        stacked, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling
+    )
+    return output.reshape(rows, heads, length, width).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(ATTENTION, grouped_attention)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)

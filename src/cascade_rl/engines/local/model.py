@@ -29,7 +29,7 @@ from transformers.utils import logging as transformers_logging
 from cascade_rl.chat import HFTokenizer, jinja_template
 from cascade_rl.config import ChatConfig, LocalConfig
 from cascade_rl.digests import TensorDigest
-from cascade_rl.engines.local import attention
+from cascade_rl.engines.local.cache import ATTENTION
 from cascade_rl.errors import CheckpointError, ConfigError
 
 Head = Literal["language", "scalar"]
@@ -140,7 +140,7 @@ def _load_module(path: Path, head: Head, yarn_factor: float) -> Any:
             path,
             config=config,
             dtype=torch.float32,
-            attn_implementation=attention.NAME,
+            attn_implementation=ATTENTION,
             local_files_only=True,
         )
     config.num_labels = 1
@@ -148,7 +148,7 @@ def _load_module(path: Path, head: Head, yarn_factor: float) -> Any:
         path,
         config=config,
         dtype=torch.float32,
-        attn_implementation=attention.NAME,
+        attn_implementation=ATTENTION,
         local_files_only=True,
         output_loading_info=True,
     )

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from cascade_rl.config import ChatConfig, LocalConfig
-from cascade_rl.engines.local.batches import Row
+from cascade_rl.engines.local.batches import Row, micro_batches
 from cascade_rl.engines.local.model import FlatParameters, Head, Model, load_model
 from cascade_rl.engines.local.replica import (
     Objective,
@@ -29,6 +29,7 @@ from cascade_rl.engines.local.replica import (
     Totals,
     accumulate,
     logprobs_of,
+    score_rows,
 )
 from cascade_rl.engines.local.sampler import Generated, Request, SamplingParams, generate
 from cascade_rl.errors import CascadeError
@@ -112,6 +113,15 @@ class Replica:
         budget = self.local.micro_batch_tokens
         return logprobs_of(self._models[slot], rows, temperature, budget, self.shares())
 
+    @torch.no_grad()
+    def score(self, slot: str, rows: Sequence[Row]) -> list[float]:
+        """The scalar head at the last token of every row."""
+        scores: dict[int, float] = {}
+        for batch in micro_batches(rows, self.local.micro_batch_tokens, self.shares()):
+            found = score_rows(self._models[slot], batch, self.shares()).tolist()
+            scores.update(zip(map(id, batch), found, strict=True))
+        return [scores[id(row)] for row in rows]
+
     def sample(
         self, slot: str, requests: Sequence[Request], params: SamplingParams, stops: Sequence[int]
     ) -> Iterator[Generated]:
@@ -136,6 +146,7 @@ def serve(descriptor: int) -> None:
             "forget": replica.forget,
             "accumulate": replica.accumulate,
             "logprobs": replica.logprobs,
+            "score": replica.score,
             "sample": replica.sample,
         }
         while True:

@@ -195,7 +195,8 @@ def run(
     groups = {row.group: row.prompt_ids for row in batch}
     line_of = {group: line for line, group in enumerate(groups)}
     prefix_ids, lengths_P = pad([prompt[:-1] for prompt in groups.values()])
-    filled = prefill(model, prefix_ids)
+    with model.precision():
+        filled = prefill(model.module, prefix_ids.to(model.device))
     for rows in length_buckets(batch, lambda row: len(row.ids)):
         lines = torch.tensor([line_of[row.group] for row in rows])
         ids, _ = pad([(row.prompt_ids[-1], *row.ids) for row in rows])

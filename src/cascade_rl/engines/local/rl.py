@@ -39,7 +39,7 @@ def train_rl(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
     problems = [row for row in job.rows if isinstance(row, Problem)]
     session = Session(team, job, workspace, "language")
     state = first_state(session, config, problems)
-    scorers = load_scorers(job.inputs, local)
+    scorers = load_scorers(job.inputs, team)
     if config.reward_kind in ("preference", "gated_if") and "reward_model" not in scorers:
         raise ConfigError(
             f"stage {config.name} is rewarded by a reward model and has none",
@@ -54,7 +54,8 @@ def train_rl(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
         check_fit(roller, session, config, problems)
         for step in session.steps():
             state = _step(session, config, roller, pool, step, state)
-    team.forget("reference")
+    for slot in ("reference", *scorers):
+        team.forget(slot)
     return session.finish()
 
 

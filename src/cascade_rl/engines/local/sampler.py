@@ -138,7 +138,8 @@ class _Decoder:
         self.model = model
         device = model.device
         prefix_ids, lengths_P = pad([prompt[:-1] for prompt in prompts])
-        filled = prefill(model, prefix_ids)
+        with model.precision():
+            filled = prefill(model.module, prefix_ids.to(device))
         rows = torch.from_numpy(lines)
         width = prefix_ids.shape[1]
         self.layers = [

@@ -107,15 +107,23 @@ class Team:
 
     def logprobs(self, slot: str, rows: Sequence[Row], temperature: float) -> list[np.ndarray]:
         """Log-probabilities [T] of every row's tokens, in the order of `rows`."""
+        return self._divided("logprobs", slot, rows, temperature)
+
+    def score(self, slot: str, rows: Sequence[Row]) -> list[float]:
+        """The scalar head at the last token of every row, in the order of `rows`."""
+        return self._divided("score", slot, rows)
+
+    def _divided(self, name: str, slot: str, rows: Sequence[Row], *arguments: Any) -> list[Any]:
+        """Ask every process for its share of the rows; answers in the order of `rows`."""
         shares = shards(rows, self.local.processes, self._first.shares())
         for other, share in zip(self._others, shares[1:], strict=True):
-            other.ask("logprobs", slot, share, temperature)
-        parts = [self._first.logprobs(slot, shares[0], temperature)]
+            other.ask(name, slot, share, *arguments)
+        parts = [getattr(self._first, name)(slot, shares[0], *arguments)]
         parts += [other.result() for other in self._others]
         found = {
-            id(row): line
+            id(row): answer
             for share, part in zip(shares, parts, strict=True)
-            for row, line in zip(share, part, strict=True)
+            for row, answer in zip(share, part, strict=True)
         }
         return [found[id(row)] for row in rows]
 
