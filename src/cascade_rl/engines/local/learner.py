@@ -24,12 +24,15 @@ MAX_SKIPPED = 3
 
 
 def learning_rate_at(step: int, total: int, peak: float, config: OptimizerConfig) -> float:
-    """Rate of the 1-based `step` of `total`: linear warm-up, then the schedule to the minimum."""
+    """Rate of the 1-based `step` of `total`: linear warm-up, then down to the minimum.
+
+    The peak is reached at the end of the warm-up, the minimum after the last step.
+    """
     if step <= config.warmup_steps:
         return peak * step / config.warmup_steps
     if config.schedule == "constant":
         return peak
-    done = (step - config.warmup_steps) / max(1, total - config.warmup_steps)
+    done = (step - 1 - config.warmup_steps) / max(1, total - config.warmup_steps)
     left = 1.0 - done if config.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
     return config.min_learning_rate + (peak - config.min_learning_rate) * max(0.0, left)
 

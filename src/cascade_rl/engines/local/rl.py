@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,10 @@ def train_rl(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
     session = Session(team, job, workspace, "language")
     state = first_state(session, config, problems)
     scorers = load_scorers(job.inputs, team)
-    if config.reward_kind in ("preference", "gated_if") and "reward_model" not in scorers:
+    preferred = config.reward_kind in ("preference", "gated_if") or (
+        config.reward_kind == "auto" and any(p.domain == "chat" for p in problems)
+    )
+    if preferred and "reward_model" not in scorers:
         raise ConfigError(
             f"stage {config.name} is rewarded by a reward model and has none",
             hint="name a reward_model stage:  inputs: {reward_model: NAME}",
@@ -98,7 +102,7 @@ def _step(
     step: int,
     state: CurriculumState,
 ) -> CurriculumState:
-    began = time.perf_counter()
+    began, before = time.perf_counter(), replace(pool.stats)
     state, batch = roller.collect(step, state)
     updating = time.perf_counter()
     updates = learn(session, config, step, batch.admitted)
@@ -111,9 +115,9 @@ def _step(
         **_update_metrics(updates),
         "skipped_updates": session.learner.skipped,
         "epoch": state.epoch,
-        "verify/timeouts": pool.stats.timeouts,
-        "verify/infra": pool.stats.infra,
-        "verify/seconds": pool.stats.seconds,
+        "verify/timeouts": pool.stats.timeouts - before.timeouts,
+        "verify/infra": pool.stats.infra - before.infra,
+        "verify/seconds": pool.stats.seconds - before.seconds,
         "seconds/sample": batch.seconds_sample,
         "seconds/score": batch.seconds_score,
         "seconds/update": ended - updating,

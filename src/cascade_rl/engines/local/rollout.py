@@ -97,9 +97,7 @@ class Roller:
         ):
             state, draws = curriculum.next_batch(state, self._round_size(batch))
             found = self._score(self._sample(step, draws, seen, batch), batch)
-            state = curriculum.observe(
-                state, {g.scored.group.problem.id: _outcomes(g) for g in found}
-            )
+            state = curriculum.observe(state, outcomes_of(found))
             batch.rounds += 1
             batch.sampled += found
             fitting = [group for group in found if group.mixed or not refill]
@@ -186,5 +184,10 @@ class Roller:
         return LearningGroup(scored, prompt_ids, tuple(advantages_G), tuple(learns_G))
 
 
-def _outcomes(group: LearningGroup) -> list[bool | None]:
-    return [signals.outcome for signals in group.scored.signals_G]
+def outcomes_of(groups: Sequence[LearningGroup]) -> dict[str, list[bool | None]]:
+    """Outcomes by problem, over all its groups where a small epoch drew it twice."""
+    found: dict[str, list[bool | None]] = {}
+    for group in groups:
+        outcomes_G = [signals.outcome for signals in group.scored.signals_G]
+        found.setdefault(group.scored.group.problem.id, []).extend(outcomes_G)
+    return found

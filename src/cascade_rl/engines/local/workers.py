@@ -188,21 +188,26 @@ class _Helper:
 
     def ask(self, name: str, *arguments: Any) -> None:
         """Send a command; its answer is read with `receive` or `result`."""
-        self.pipe.send((name, arguments))
+        try:
+            self.pipe.send((name, arguments))
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._ended() from None
 
     def receive(self) -> tuple[str, Any]:
         """The next (kind, value). Raises what the other process raised."""
         try:
             kind, value = self.pipe.recv()
         except (EOFError, ConnectionResetError):
-            status = self._process.wait()
-            raise TrainingError(
-                f"a process of the team ended with status {status}",
-                hint="out of memory? lower local.processes or local.sample_batch; then run again",
-            ) from None
+            raise self._ended() from None
         if kind == "error":
             raise value
         return kind, value
+
+    def _ended(self) -> TrainingError:
+        return TrainingError(
+            f"a process of the team ended with status {self._process.wait()}",
+            hint="out of memory? lower local.processes or local.sample_batch; then run again",
+        )
 
     def settle(self) -> None:
         """Wait for the answer, and keep it for `result`."""
