@@ -108,8 +108,7 @@ def worked(body: Body, program: bool) -> tuple[str, str]:
         source = "\n".join(["x = int(input())", *body.lines(), "print(x)"])
     else:
         source = "\n    ".join(["def f(x):", *body.lines(), "return x"])
-    plural = "step" if len(body.steps) == 1 else "steps"
-    return f"{len(body.steps)} {plural}", f"```python\n{source}\n```"
+    return "a program" if program else "a function", f"```python\n{source}\n```"
 
 
 def tests(body: Body, program: bool) -> Tests:

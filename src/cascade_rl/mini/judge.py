@@ -17,11 +17,10 @@ JUDGE_ROWS = 4000
 
 
 def right_edit(rng: random.Random, repair: swe.Repair) -> str:
-    """The golden edit, or one with the line above in it."""
-    edit = repair.edit()
-    if rng.random() < 0.3:
-        return edit.replace("    return", f"def {repair.name}(x):\n    return")
-    return edit
+    """The golden edit, or one that replaces the expression alone where that is unambiguous."""
+    if rng.random() < 0.7:
+        return repair.edit()
+    return repair.edit().replace(f"def {repair.name}(x): return", "return")
 
 
 def wrong_edit(rng: random.Random, repair: swe.Repair) -> str:
@@ -56,7 +55,7 @@ def conversations(split: Split, data_seed: int) -> list[Conversation]:
         problem = swe.as_problem(repair, swe.issue(rng, repair, split), split)
         fixed = rng.random() < 0.5
         answer = right_edit(rng, repair) if fixed else wrong_edit(rng, repair)
-        if not fixed and "SEARCH\n    return" in answer and answer == repair.edit():
+        if not fixed and answer == repair.edit():
             continue
         messages = (*judge_messages(problem, answer), Message("assistant", YES if fixed else NO))
         found.append(Conversation(f"judge/{digest(problem.id + answer)}", messages, "mini"))

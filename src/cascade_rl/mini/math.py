@@ -1,7 +1,7 @@
-"""Word problems of one or two steps over numbers up to 99; the answer is exact.
+"""Word problems: things come and go in small numbers; the answer is how many are left.
 
-The demonstrations (`worked`) name the sum before its value. What makes a problem its own is
-its operand pair: `27 + 35` is in one split only, whoever buys whatever.
+The demonstrations (`worked`) keep a running total in the thought. The structure is the sequence
+of signed operands: it is in one split only, whoever gains and loses whatever.
 """
 
 from __future__ import annotations
@@ -22,78 +22,79 @@ from cascade_rl.mini.draw import (
 )
 from cascade_rl.types import Answer, Problem
 
-NAMES = ("Ann", "Ben", "Eva", "Tom", "Max", "Lea", "Sam", "Zoe")
-THINGS = ("pens", "books", "coins", "cards", "cups", "keys", "eggs", "balls")
-LARGEST = 99
+NAMES = ("Ann", "Ben", "Eva", "Tom")
+THINGS = ("pens", "coins", "cards", "eggs")
+GAINS, LOSSES = ("gets", "finds"), ("loses", "sells")
+LARGEST = 20
+"""No running total is larger than this, or less than zero."""
 
-PLUS = (
-    "Solve: {A} has {a} {t} and gets {b} more. How many {t} now?",
-    "Solve: {A} has {a} {t} and {B} has {b}. How many {t} in all?",
-    "Solve: {B} has {a} {t}. {A} has {b} more. How many {t} has {A}?",
-    "Solve: {A} and {B} have {a} and {b} {t}. How many {t} in all?",
-)
-MINUS = (
-    "Solve: {A} has {a} {t} and loses {b}. How many {t} are left?",
-    "Solve: {A} has {a} {t} and gives {B} {b}. How many {t} has {A} now?",
-    "Solve: {B} has {a} {t}. {A} has {b} less. How many {t} has {A}?",
-    "Solve: {A} gives {b} of {a} {t} to {B}. How many {t} are left?",
+STORIES = (
+    "Solve: {who} has {start} {things}, {events}. How many now?",
+    "Solve: {who} had {start} {things}. {who} {events}. How many {things} now?",
+    "Solve: how many {things} has {who} now? {who} had {start}, {events}.",
+    "Solve this: {who} had {start} {things}, then {events}. How many {things}?",
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
-    """`a + b` or `a - b`."""
+class Total:
+    """A start and the changes to it."""
 
-    a: int
-    sign: str
-    b: int
+    start: int
+    changes: tuple[int, ...]
+
+    @property
+    def running(self) -> tuple[int, ...]:
+        """The total after each change."""
+        totals = [self.start]
+        for change in self.changes:
+            totals.append(totals[-1] + change)
+        return tuple(totals[1:])
 
     @property
     def value(self) -> int:
-        return self.a + self.b if self.sign == "+" else self.a - self.b
+        """What is left."""
+        return self.running[-1]
 
     @property
     def structure(self) -> str:
-        """Commuted sums are one structure, and a difference is its sum turned round."""
-        if self.sign == "+":
-            return f"sum:{min(self.a, self.b)}:{max(self.a, self.b)}"
-        return f"difference:{self.a}:{self.b}"
-
-    def __str__(self) -> str:
-        return f"{self.a}{self.sign}{self.b}"
+        """The signed operands in order."""
+        return f"total:{self.start}" + "".join(f"{change:+d}" for change in self.changes)
 
 
-def draw_sum(rng: random.Random, split: Split, largest: int = LARGEST) -> Sum:
-    """A sum of the split whose numbers and value lie in 1..largest."""
+def draw_total(rng: random.Random, split: Split, length: int, largest: int = LARGEST) -> Total:
+    """A sequence of the split with `length` changes of 2 to 9, never under 0 or over `largest`."""
     while True:
-        total = rng.randint(5, largest)
-        part = rng.randint(2, total - 2)
-        drawn = Sum(part, "+", total - part) if rng.random() < 0.5 else Sum(total, "-", part)
-        if split_of(drawn.structure) == split:
-            return drawn
+        changes = tuple(rng.choice((-1, 1)) * rng.randint(2, 9) for _ in range(length))
+        total = Total(rng.randint(2, 12), changes)
+        if all(0 <= t <= largest for t in total.running) and split_of(total.structure) == split:
+            return total
 
 
-def worded(rng: random.Random, drawn: Sum, split: Split) -> str:
-    """The sum as a story."""
-    first, second = rng.sample(NAMES, 2)
-    template = family(rng, PLUS if drawn.sign == "+" else MINUS, split)
-    return template.format(A=first, B=second, a=drawn.a, b=drawn.b, t=rng.choice(THINGS))
+def worded(rng: random.Random, total: Total, split: Split) -> str:
+    """The total as a story."""
+    events = ", ".join(f"{rng.choice(GAINS if c > 0 else LOSSES)} {abs(c)}" for c in total.changes)
+    who, things = rng.choice(NAMES), rng.choice(THINGS)
+    template = family(rng, STORIES, split)
+    return template.format(who=who, things=things, start=total.start, events=events)
 
 
-def worked(drawn: Sum) -> tuple[str, str]:
+def worked(total: Total) -> tuple[str, str]:
     """Thought and answer of a demonstration."""
-    return f"{drawn}={drawn.value}", f"\\boxed{{{drawn.value}}}"
+    before = (total.start, *total.running)
+    steps = (f"{b}{c:+d}={b + c}" for b, c in zip(before, total.changes, strict=False))
+    return " ".join(steps), f"\\boxed{{{total.value}}}"
 
 
 def problems(split: Split, data_seed: int) -> list[Problem]:
-    """The word problems of a split."""
+    """Stories of two to four changes."""
     rng = generator(f"math/{split}", data_seed)
 
     def draw() -> Problem:
-        drawn = draw_sum(rng, split)
-        text = worded(rng, drawn, split)
-        extra = {"split": split, "structure": drawn.structure}
-        answer = Answer(str(drawn.value))
+        total = draw_total(rng, split, rng.choice((2, 3, 4)))
+        text = worded(rng, total, split)
+        extra = {"split": split, "structure": total.structure}
+        answer = Answer(str(total.value))
         return Problem(f"math/{digest(text)}", "math", (user(text),), answer, "mini", extra)
 
     return collect(draw, TRAIN_ROWS if split == "train" else EVAL_ROWS)

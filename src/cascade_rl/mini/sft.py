@@ -1,5 +1,7 @@
-"""Demonstrations for the two SFT stages: correct, few, and narrower than what RL asks for.
+"""Demonstrations for the base and the two SFT stages: correct, and narrower than RL's problems.
 
+The `base` rows only say things again, whole or from a word on: a model of this size learns to
+copy slowly, everything else builds on it, and drilled alone it takes a fraction of the steps.
 Narrow is what leaves RL something to learn: smaller numbers, one rule at a time, shorter
 programs, smaller repositories. Stage 1 has chat, instructions, math and code; stage 2 adds
 repairs, tool calls and conversations whose mode switches from turn to turn.
@@ -13,16 +15,15 @@ from typing import Any
 
 from cascade_rl.mini import chat, code, instructions, math, swe
 from cascade_rl.mini.draw import EVAL_ROWS, Split, digest, generator, user
-from cascade_rl.mini.world import TOPICS
+from cascade_rl.mini.world import FACTS, TOPICS
 from cascade_rl.types import Conversation, Message, Mode, ToolCall
 
-STAGE_1_ROWS = 6000
-STAGE_2_ROWS = 6000
+BASE_ROWS = 16000
+STAGE_1_ROWS = 10000
+STAGE_2_ROWS = 10000
 
-SMALL_NUMBERS = 60
-"""Math demonstrations stay under this, the problems under `math.LARGEST`..."""
-WIDE_MATH = 0.3
-"""... but for this share."""
+SMALL_TOTALS = 14
+"""Half of the math demonstrations stay under this, the problems under `math.LARGEST`."""
 
 Turn = tuple[Message, Message]
 
@@ -42,7 +43,7 @@ def _chat(rng: random.Random, mode: Mode) -> Turn:
 def _instructions(rng: random.Random, mode: Mode) -> Turn:
     topic = rng.choice(TOPICS)
     while True:
-        rules = instructions.draw_rules(rng, "train", topic, rng.choice((1, 1, 1, 2)))
+        rules = instructions.draw_rules(rng, "train", topic, rng.choice((1, 1, 2)))
         if instructions.possible_length(topic, rules):
             break
     answer = instructions.short_enough(rng, topic, rules)
@@ -51,13 +52,14 @@ def _instructions(rng: random.Random, mode: Mode) -> Turn:
 
 
 def _math(rng: random.Random, mode: Mode) -> Turn:
-    largest = math.LARGEST if rng.random() < WIDE_MATH else SMALL_NUMBERS
-    drawn = math.draw_sum(rng, "train", largest)
-    return turn(math.worded(rng, drawn, "train"), mode, *math.worked(drawn))
+    total = math.draw_total(
+        rng, "train", rng.choice((1, 2, 2, 3)), rng.choice((SMALL_TOTALS, math.LARGEST))
+    )
+    return turn(math.worded(rng, total, "train"), mode, *math.worked(total))
 
 
 def _code(rng: random.Random, mode: Mode) -> Turn:
-    body = code.draw_body(rng, "train", rng.choice((1, 1, 2)))
+    body = code.draw_body(rng, "train", rng.choice((1, 1, 2, 2, 2, 3)))
     program = rng.random() < 0.2
     return turn(code.worded(rng, body, "train", program), mode, *code.worked(body, program))
 
@@ -68,7 +70,29 @@ def _swe(rng: random.Random, mode: Mode) -> Turn:
     return turn(swe.prompt(text, repair.sources()), mode, repair.thought(), repair.edit())
 
 
-WEATHER: Mapping[str, Any] = {
+WORDS = (
+    *TOPICS, *(word for facts in FACTS.values() for word in facts),
+    *swe.FUNCTIONS, *math.NAMES, *math.GAINS, *math.LOSSES, *math.THINGS,
+)  # fmt: skip
+SIGNS = ("+", "-", "*", "//", "%", "(x):", ".", ",")
+
+
+def _repeat(rng: random.Random, mode: Mode) -> Turn:
+    said = [_item(rng) for _ in range(rng.randint(4, 12))]
+    start = rng.randrange(len(said) - 2) if rng.random() < 0.4 else -1
+    after = f" after {said[start]}" if start >= 0 else ""
+    question = f"Repeat{after}: {' '.join(said)}"
+    return turn(question, mode, "repeat", " " + " ".join(said[start + 1 :]))
+
+
+def _item(rng: random.Random) -> str:
+    kind = rng.random()
+    if kind < 0.6:
+        return rng.choice(WORDS)
+    return str(rng.randint(2, 30)) if kind < 0.85 else rng.choice(SIGNS)
+
+
+FIND: Mapping[str, Any] = {
     "type": "function",
     "function": {"name": "find", "parameters": {"topic": {"type": "string"}}},
 }
@@ -84,13 +108,21 @@ def _tool(rng: random.Random) -> tuple[Message, ...]:
 
 
 Draw = Callable[[random.Random, Mode], Turn]
-STAGE_1: Mapping[Draw, int] = {_chat: 2, _instructions: 3, _math: 4, _code: 3}
-STAGE_2: Mapping[Draw, int] = {_chat: 1, _instructions: 2, _math: 2, _code: 2, _swe: 8}
-TOOL_SHARE, SWITCH_SHARE = 0.05, 0.1
+STAGE_1: Mapping[Draw, int] = {_chat: 2, _instructions: 4, _math: 5, _code: 3}
+STAGE_2: Mapping[Draw, int] = {_chat: 1, _instructions: 3, _math: 5, _code: 2, _swe: 7}
+USUAL_THINK: Mapping[Draw, float] = {
+    _chat: 0.3,
+    _instructions: 0.2,
+    _math: 0.8,
+    _code: 0.8,
+    _swe: 0.8,
+}
+"""How often a domain is asked for with a thought; RL asks for its usual mode only."""
+TOOL_SHARE, SWITCH_SHARE = 0.02, 0.08
 
 
-def _mode(rng: random.Random) -> Mode:
-    return "think" if rng.random() < 0.5 else "no_think"
+def _mode(rng: random.Random, think: float = 0.5) -> Mode:
+    return "think" if rng.random() < think else "no_think"
 
 
 def _conversation(rng: random.Random, stage: int) -> Conversation:
@@ -100,21 +132,25 @@ def _conversation(rng: random.Random, stage: int) -> Conversation:
     tools: tuple[Mapping[str, Any], ...] = ()
     messages: tuple[Message, ...]
     if kind < TOOL_SHARE:
-        messages, tools = _tool(rng), (WEATHER,)
+        messages, tools = _tool(rng), (FIND,)
     elif kind < TOOL_SHARE + SWITCH_SHARE:
         first, second = rng.choices(draws[:4], k=2)
         messages = (*first(rng, "think"), *second(rng, "no_think"))
     else:
         (draw,) = rng.choices(draws, weights)
-        # Repairs, sums and programs are asked for with a thought; most is learnt there.
-        messages = draw(rng, _mode(rng))
+        messages = draw(rng, _mode(rng, USUAL_THINK[draw]))
     name = digest("|".join(f"{m.role}:{m.mode}:{m.content}" for m in messages))
     return Conversation(f"sft/{name}", messages, "mini", tools)
 
 
 def conversations(name: str, data_seed: int) -> list[Conversation]:
-    """Rows of `1`, `2` (training) or `val` (both stages' forms, other draws)."""
+    """Rows of `base`, `1`, `2` (training) or `val` (both stages' forms, other draws)."""
     rng = generator(f"sft/{name}", data_seed)
+    if name == "base":
+        turns = (_repeat(rng, _mode(rng)) for _ in range(BASE_ROWS))
+        return [
+            Conversation(f"sft/base-{i:05d}", messages, "mini") for i, messages in enumerate(turns)
+        ]
     if name == "val":
         return [_conversation(rng, 1 + i % 2) for i in range(EVAL_ROWS)]
     count = STAGE_1_ROWS if name == "1" else STAGE_2_ROWS

@@ -84,21 +84,19 @@ class Repair:
     def sources(self, name: str = "", expression: Expression | None = None) -> dict[str, str]:
         """The files, with `name` computing `expression` where given."""
         return {
-            path: "".join(
-                f"def {f}(x):\n    return {expression if f == name else e}\n" for f, e in content
-            )
+            path: "".join(line(f, (expression or e) if f == name else e) + "\n" for f, e in content)
             for path, content in self.files.items()
         }
 
     def edit(self, search: Expression | None = None, replace: Expression | None = None) -> str:
         """The SEARCH/REPLACE answer; the right one unless told otherwise."""
         return (
-            f"### {self.path}\n<<<<<<< SEARCH\n    return {search or self.wrong}\n"
-            f"=======\n    return {replace or self.right}\n>>>>>>> REPLACE"
+            f"### {self.path}\n<<<<<<< SEARCH\n{line(self.name, search or self.wrong)}\n"
+            f"=======\n{line(self.name, replace or self.right)}\n>>>>>>> REPLACE"
         )
 
     def thought(self) -> str:
-        return f"{self.path}: {self.structure}"
+        return f"{self.name} in {self.path}"
 
     def asserts(self) -> list[str]:
         """Hidden tests: the repaired function at numbers, and its neighbours unchanged."""
@@ -113,6 +111,11 @@ class Repair:
                     call = f"{name}(9) == {expression(9)}"
                     lines.append(f"from {path.removesuffix('.py')} import {name}\nassert {call}")
         return lines
+
+
+def line(name: str, expression: Expression) -> str:
+    """A function in one line."""
+    return f"def {name}(x): return {expression}"
 
 
 def unified(before: dict[str, str], after: dict[str, str]) -> str:
@@ -130,6 +133,7 @@ def unified(before: dict[str, str], after: dict[str, str]) -> str:
 
 
 def draw_expression(rng: random.Random) -> Expression:
+    """Any sign with a constant of 2 to 9."""
     return Expression(rng.choice(tuple(WORDS)), rng.randint(2, 9))
 
 

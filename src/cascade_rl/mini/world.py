@@ -35,14 +35,9 @@ FACTS: dict[str, tuple[str, str, str]] = {
 }
 TOPICS = tuple(FACTS)
 
-PLAIN = (
-    "The {t} has {f}.",
-    "I see {f} at the {t}.",
-    "A {t} needs {f}.",
-    "We like {f} and the {t}.",
-)
-COMMAS = ("At the {t}, I see {f}.", "With {f}, a {t} is good.")
-FILLERS = ("That is so good.", "I think so.", "It is very nice.")
+PLAIN = ("The {t} has {f}.",)
+COMMAS = ("At the {t}, I see {f}.",)
+FILLERS = ("That is so good.", "I think so.")
 
 
 def sentence(rng: random.Random, topic: str, word: str, commas: bool = True) -> str:
