@@ -1,0 +1,179 @@
+"""The embedded default: the whole cascade on two CPU cores, offline, from generated rows.
+
+Its lengths, rates and batch sizes are tuned to the generated tasks (`docs/log.md`), not taken
+from any paper. What it shares with the papers is the order of the stages and their rewards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from cascade_rl.config import (
+    AnyStage,
+    BenchmarkConfig,
+    CascadeRLConfig,
+    ChatConfig,
+    LocalConfig,
+    ModeShares,
+    OptimizerConfig,
+    RewardModelStageConfig,
+    SFTStageConfig,
+    StageConfig,
+)
+
+Domain = Literal["chat", "instruction_following", "math", "code", "swe"]
+
+ANSWER_TOKENS: dict[Domain, int] = {
+    "chat": 64,
+    "instruction_following": 64,
+    "math": 48,
+    "code": 64,
+    "swe": 56,
+}
+"""Longest completion; a few more than the longest demonstration."""
+
+STEPS: dict[Domain, int] = {
+    "chat": 40,
+    "instruction_following": 60,
+    "math": 60,
+    "code": 50,
+    "swe": 60,
+}
+
+LEARNING_RATE = 2e-4
+"""Of every RL stage."""
+
+_JUDGED_BY = {"chat": "chat_utility", "swe": "swe_resolved"}
+_PROMPT_TOKENS = 256
+
+
+def mini() -> CascadeRLConfig:
+    """Two SFT stages, reward model, judge and five RL stages; 64 `val` problems a domain."""
+    return _config("mini", (*_warm_start(), *_rl()), _benchmarks(limit=64, k=4))
+
+
+def mini_full() -> CascadeRLConfig:
+    """The same cascade, held to 300 problems with 16 samples, and at temperature .6."""
+    cool = tuple(
+        benchmark.model_copy(
+            update={"name": f"{benchmark.name}@t0.6", "temperature": 0.6, "greedy": False, "k": 4}
+        )
+        for benchmark in _benchmarks(limit=300, k=16)
+    )
+    return _config("mini-full", (*_warm_start(), *_rl()), (*_benchmarks(limit=300, k=16), *cool))
+
+
+def _config(
+    name: str, stages: Sequence[AnyStage], benchmarks: Sequence[BenchmarkConfig]
+) -> CascadeRLConfig:
+    return CascadeRLConfig(
+        name=name,
+        preset=name,
+        model="mini:model",
+        stages=tuple(stages),
+        benchmarks=tuple(benchmarks),
+        chat=ChatConfig(system=None),
+        local=LocalConfig(dtype="float32", device="cpu", processes=2),
+    )
+
+
+def _optimizer(warmup: int, schedule: Literal["constant", "linear"]) -> OptimizerConfig:
+    return OptimizerConfig(warmup_steps=warmup, schedule=schedule, state="fresh")
+
+
+def _sft(name: str, file: str, steps: int, rate: float) -> SFTStageConfig:
+    return SFTStageConfig(
+        name=name,
+        train_files=(f"mini:{file}",),
+        total_training_steps=steps,
+        train_batch_size=16,
+        learning_rate=rate,
+        optimizer=_optimizer(20, "linear"),
+        max_prompt_tokens=_PROMPT_TOKENS,
+        max_tokens=2 * _PROMPT_TOKENS,
+        save_every=200,
+    )
+
+
+def _warm_start() -> tuple[AnyStage, ...]:
+    """SFT in two stages, and the two models that judge: both start from the second."""
+    reward_model = RewardModelStageConfig(
+        name="reward_model",
+        parent="sft/2",
+        train_files=("mini:pairs/train",),
+        val_files=("mini:pairs/val",),
+        total_training_steps=150,
+        train_batch_size=24,
+        learning_rate=1e-3,
+        optimizer=_optimizer(10, "linear"),
+        max_tokens=_PROMPT_TOKENS,
+    )
+    judge = _sft("judge", "judge/train", 250, 1e-3).model_copy(
+        update={"role": "judge", "parent": "sft/2"}
+    )
+    return (
+        _sft("sft/1", "sft/1", 700, 2e-3),
+        _sft("sft/2", "sft/2", 800, 1.5e-3),
+        reward_model,
+        judge,
+    )
+
+
+def _rl() -> tuple[StageConfig, ...]:
+    """RLHF, IF-RL, math, code and SWE RL, each in the mode its domain is asked in."""
+    return (
+        _grpo("rlhf", "chat", inputs={"reward_model": "reward_model"}),
+        _grpo("if_rl", "instruction_following"),
+        _grpo("math_rl", "math"),
+        _grpo("code_rl", "code"),
+        _grpo("swe_rl", "swe", inputs={"judge": "judge"}),
+    )
+
+
+def _grpo(
+    name: str,
+    domain: Domain,
+    *,
+    rows: str | None = None,
+    steps: int | None = None,
+    inputs: dict[Literal["reward_model", "judge"], str] | None = None,
+) -> StageConfig:
+    think = 1.0 if _mode(domain) == "think" else 0.0
+    return StageConfig(
+        name=name,
+        domain=domain,
+        train_files=(rows or f"mini:{domain}/train",),
+        total_training_steps=steps or STEPS[domain],
+        train_batch_size=24,
+        rollout_n=8,
+        learning_rate=LEARNING_RATE,
+        optimizer=_optimizer(5, "constant"),
+        temperature=1.0,
+        top_p=1.0,
+        max_new_tokens=ANSWER_TOKENS[domain],
+        max_prompt_tokens=_PROMPT_TOKENS,
+        modes=ModeShares(think=think, no_think=1.0 - think),
+        inputs=inputs or {},
+        save_every=20,
+    )
+
+
+def _mode(domain: Domain) -> Literal["think", "no_think"]:
+    return "no_think" if domain in ("chat", "instruction_following") else "think"
+
+
+def _benchmarks(limit: int, k: int) -> tuple[BenchmarkConfig, ...]:
+    return tuple(
+        BenchmarkConfig(
+            name=domain,
+            file=f"mini:{domain}/val",
+            test_file=f"mini:{domain}/test",
+            limit=limit,
+            verifier=_JUDGED_BY.get(domain, "auto"),
+            mode=_mode(domain),
+            k=k,
+            max_new_tokens=tokens,
+        )
+        for domain, tokens in ANSWER_TOKENS.items()
+    )
