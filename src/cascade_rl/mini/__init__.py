@@ -8,7 +8,7 @@ start model.
 from __future__ import annotations
 
 from cascade_rl.errors import DataError
-from cascade_rl.mini import chat, code, instructions, judge, math, pairs, sft, swe
+from cascade_rl.mini import chat, code, conflict, instructions, judge, math, pairs, sft, swe
 from cascade_rl.mini.draw import Split
 from cascade_rl.types import Row
 
@@ -28,6 +28,10 @@ NAMES = (
     *("sft/base", "sft/1", "sft/2", "sft/val"),
     *(f"pairs/{split}" for split in SPLITS),
     *("judge/train", "judge/val"),
+    "conflict/sft",
+    *(f"conflict/pairs-{split}" for split in SPLITS),
+    *(f"conflict/instructions-{split}" for split in SPLITS),
+    *(f"conflict/disjoint-instructions-{split}" for split in SPLITS),
 )
 
 
@@ -38,9 +42,21 @@ def rows(name: str, data_seed: int) -> list[Row]:
     group, _, part = name.partition("/")
     if group == "sft":
         return [*sft.conversations(part, data_seed)]
+    if group == "conflict":
+        return _conflict_rows(part, data_seed)
     split = next(split for split in SPLITS if split == part)
     if group == "pairs":
         return [*pairs.pairs(split, data_seed)]
     if group == "judge":
         return [*judge.conversations(split, data_seed)]
     return [*DOMAINS[group](split, data_seed)]
+
+
+def _conflict_rows(part: str, data_seed: int) -> list[Row]:
+    if part == "sft":
+        return [*conflict.demonstrations(data_seed)]
+    kind, _, ending = part.rpartition("-")
+    split = next(split for split in SPLITS if split == ending)
+    if kind == "pairs":
+        return [*conflict.pairs(split, data_seed)]
+    return [*conflict.instructions(split, data_seed, kind.startswith("disjoint"))]

@@ -29,19 +29,19 @@ ANSWER_TOKENS: dict[Domain, int] = {
     "instruction_following": 64,
     "math": 48,
     "code": 64,
-    "swe": 56,
+    "swe": 72,
 }
-"""Longest completion; a few more than the longest demonstration."""
+"""Longest completion, with room to spare: what is cut off is a completion wasted."""
 
 STEPS: dict[Domain, int] = {
     "chat": 40,
-    "instruction_following": 60,
+    "instruction_following": 40,
     "math": 60,
-    "code": 50,
-    "swe": 60,
+    "code": 40,
+    "swe": 40,
 }
 
-LEARNING_RATE = 2e-4
+LEARNING_RATE = 6e-4
 """Of every RL stage."""
 
 _JUDGED_BY = {"chat": "chat_utility", "swe": "swe_resolved"}
@@ -62,6 +62,41 @@ def mini_full() -> CascadeRLConfig:
         for benchmark in _benchmarks(limit=300, k=16)
     )
     return _config("mini-full", (*_warm_start(), *_rl()), (*_benchmarks(limit=300, k=16), *cool))
+
+
+def mini_conflict() -> CascadeRLConfig:
+    """Long answers by instruction, then short ones by preference, to the same questions.
+
+    The ledger must say that RLHF undid IF-RL.
+    """
+    return _conflict("mini-conflict", "instructions")
+
+
+def mini_conflict_disjoint() -> CascadeRLConfig:
+    """The twin: the same amounts, but the demand for length has prompts of its own."""
+    return _conflict("mini-conflict-disjoint", "disjoint-instructions")
+
+
+def _conflict(name: str, instructions: str) -> CascadeRLConfig:
+    stages = (
+        _sft("sft", "conflict/sft", 400, 2e-3),
+        _reward_model("conflict/pairs", "sft"),
+        _grpo(
+            "if_rl",
+            "instruction_following",
+            rows=f"mini:conflict/{instructions}-train",
+            steps=30,
+        ).model_copy(update={"parent": "sft"}),
+        _grpo("rlhf", "chat", steps=30, inputs={"reward_model": "reward_model"}),
+    )
+    benchmark = BenchmarkConfig(
+        name="instruction_following",
+        file=f"mini:conflict/{instructions}-val",
+        test_file=f"mini:conflict/{instructions}-test",
+        mode="no_think",
+        max_new_tokens=ANSWER_TOKENS["instruction_following"],
+    )
+    return _config(name, stages, (benchmark,))
 
 
 def _config(
@@ -98,25 +133,29 @@ def _sft(name: str, file: str, steps: int, rate: float) -> SFTStageConfig:
 
 def _warm_start() -> tuple[AnyStage, ...]:
     """SFT in two stages, and the two models that judge: both start from the second."""
-    reward_model = RewardModelStageConfig(
-        name="reward_model",
-        parent="sft/2",
-        train_files=("mini:pairs/train",),
-        val_files=("mini:pairs/val",),
-        total_training_steps=150,
-        train_batch_size=24,
-        learning_rate=1e-3,
-        optimizer=_optimizer(10, "linear"),
-        max_tokens=_PROMPT_TOKENS,
-    )
     judge = _sft("judge", "judge/train", 250, 1e-3).model_copy(
         update={"role": "judge", "parent": "sft/2"}
     )
     return (
         _sft("sft/1", "sft/1", 700, 2e-3),
         _sft("sft/2", "sft/2", 800, 1.5e-3),
-        reward_model,
+        _reward_model("pairs", "sft/2"),
         judge,
+    )
+
+
+def _reward_model(pairs: str, parent: str) -> RewardModelStageConfig:
+    separator = "-" if "/" in pairs else "/"
+    return RewardModelStageConfig(
+        name="reward_model",
+        parent=parent,
+        train_files=(f"mini:{pairs}{separator}train",),
+        val_files=(f"mini:{pairs}{separator}val",),
+        total_training_steps=150,
+        train_batch_size=24,
+        learning_rate=1e-3,
+        optimizer=_optimizer(10, "linear"),
+        max_tokens=_PROMPT_TOKENS,
     )
 
 
@@ -139,6 +178,8 @@ def _grpo(
     steps: int | None = None,
     inputs: dict[Literal["reward_model", "judge"], str] | None = None,
 ) -> StageConfig:
+    # An unparsable patch scores -1. Were a truncated one 0, never ending would be the better half.
+    overlong: Literal["zero", "exclude"] = "exclude" if domain == "swe" else "zero"
     think = 1.0 if _mode(domain) == "think" else 0.0
     return StageConfig(
         name=name,
@@ -154,6 +195,7 @@ def _grpo(
         max_new_tokens=ANSWER_TOKENS[domain],
         max_prompt_tokens=_PROMPT_TOKENS,
         modes=ModeShares(think=think, no_think=1.0 - think),
+        overlong=overlong,
         inputs=inputs or {},
         save_every=20,
     )
