@@ -158,6 +158,11 @@ def worded(rng: random.Random, topic: str, rules: Sequence[Rule], split: Split) 
     return family(rng, TASKS, split).format(t=topic, rules=" ".join(r.words for r in rules))
 
 
+def reference(rules: Sequence[Rule]) -> Constraints:
+    """The rules as IFEval says them."""
+    return Constraints(tuple(r.id for r in rules), tuple(r.kwargs for r in rules))
+
+
 def problems(split: Split, data_seed: int) -> list[Problem]:
     """Two or three rules over one topic."""
     rng = generator(f"instruction_following/{split}", data_seed)
@@ -168,10 +173,11 @@ def problems(split: Split, data_seed: int) -> list[Problem]:
         if not possible_length(topic, rules):
             return None
         text = worded(rng, topic, rules, split)
-        reference = Constraints(tuple(r.id for r in rules), tuple(r.kwargs for r in rules))
         structure = "+".join(sorted(r.kind for r in rules))
         name = f"instruction_following/{digest(text)}"
         extra = {"split": split, "structure": structure}
-        return Problem(name, "instruction_following", (user(text),), reference, "mini", extra)
+        return Problem(
+            name, "instruction_following", (user(text),), reference(rules), "mini", extra
+        )
 
     return collect(draw, TRAIN_ROWS if split == "train" else EVAL_ROWS)

@@ -87,11 +87,11 @@ def worked(total: Total) -> tuple[str, str]:
 
 
 def problems(split: Split, data_seed: int) -> list[Problem]:
-    """Stories of two to four changes."""
+    """Stories of one to three changes."""
     rng = generator(f"math/{split}", data_seed)
 
     def draw() -> Problem:
-        total = draw_total(rng, split, rng.choice((2, 3, 4)))
+        total = draw_total(rng, split, rng.choice((1, 2, 2, 3, 3)))
         text = worded(rng, total, split)
         extra = {"split": split, "structure": total.structure}
         answer = Answer(str(total.value))

@@ -108,12 +108,12 @@ def _tool(rng: random.Random) -> tuple[Message, ...]:
 
 
 Draw = Callable[[random.Random, Mode], Turn]
-STAGE_1: Mapping[Draw, int] = {_chat: 2, _instructions: 4, _math: 5, _code: 3}
-STAGE_2: Mapping[Draw, int] = {_chat: 1, _instructions: 3, _math: 5, _code: 2, _swe: 7}
+STAGE_1: Mapping[Draw, int] = {_chat: 2, _instructions: 4, _math: 7, _code: 3}
+STAGE_2: Mapping[Draw, int] = {_chat: 1, _instructions: 3, _math: 7, _code: 2, _swe: 7}
 USUAL_THINK: Mapping[Draw, float] = {
     _chat: 0.3,
     _instructions: 0.2,
-    _math: 0.8,
+    _math: 0.9,
     _code: 0.8,
     _swe: 0.8,
 }
