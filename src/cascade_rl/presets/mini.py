@@ -178,8 +178,8 @@ def _grpo(
     steps: int | None = None,
     inputs: dict[Literal["reward_model", "judge"], str] | None = None,
 ) -> StageConfig:
-    # An unparsable patch scores -1. Were a truncated one 0, never ending would be the better half.
-    overlong: Literal["zero", "exclude"] = "exclude" if domain == "swe" else "zero"
+    # A truncated patch is unparsable (-1) like any other; as 0 it would pay never to end.
+    overlong: Literal["zero", "mask_loss"] = "mask_loss" if domain == "swe" else "zero"
     think = 1.0 if _mode(domain) == "think" else 0.0
     return StageConfig(
         name=name,
