@@ -81,7 +81,6 @@ class CascadedRLTrainer:
                 for engine in engines.values():
                     engine.close()
 
-
     def _check_vocabulary(self, model: Path) -> None:
         """Refuse a tokenizer whose vocabulary is not the start model's."""
         from cascade_rl.engines.local.model import load_tokenizer
