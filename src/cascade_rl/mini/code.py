@@ -119,11 +119,11 @@ def tests(body: Body, program: bool) -> Tests:
 
 
 def problems(split: Split, data_seed: int) -> list[Problem]:
-    """Bodies of two to four steps, one in five a program."""
+    """Bodies of two or three steps, one in five a program."""
     rng = generator(f"code/{split}", data_seed)
 
     def draw() -> Problem:
-        body = draw_body(rng, split, rng.choice((2, 3, 3, 4)))
+        body = draw_body(rng, split, rng.choice((2, 3, 3)))
         program = rng.random() < 0.2
         text = worded(rng, body, split, program)
         extra = {"split": split, "structure": body.structure}

@@ -91,7 +91,7 @@ def problems(split: Split, data_seed: int) -> list[Problem]:
     rng = generator(f"math/{split}", data_seed)
 
     def draw() -> Problem:
-        total = draw_total(rng, split, rng.choice((1, 2, 2, 3, 3)))
+        total = draw_total(rng, split, rng.choice((1, 2, 3, 3)))
         text = worded(rng, total, split)
         extra = {"split": split, "structure": total.structure}
         answer = Answer(str(total.value))

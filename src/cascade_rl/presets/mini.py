@@ -37,12 +37,18 @@ STEPS: dict[Domain, int] = {
     "chat": 40,
     "instruction_following": 40,
     "math": 60,
-    "code": 40,
-    "swe": 40,
+    "code": 60,
+    "swe": 60,
 }
 
-LEARNING_RATE = 6e-4
-"""Of every RL stage."""
+LEARNING_RATES: dict[Domain, float] = {
+    "chat": 5e-4,
+    "instruction_following": 1e-3,
+    "math": 2e-4,
+    "code": 2e-4,
+    "swe": 2e-4,
+}
+"""Instructions bear 1e-3; math and SWE collapse at it (`docs/log.md`)."""
 
 _JUDGED_BY = {"chat": "chat_utility", "swe": "swe_resolved"}
 _PROMPT_TOKENS = 256
@@ -188,7 +194,7 @@ def _grpo(
         total_training_steps=steps or STEPS[domain],
         train_batch_size=24,
         rollout_n=8,
-        learning_rate=LEARNING_RATE,
+        learning_rate=LEARNING_RATES[domain],
         optimizer=_optimizer(5, "constant"),
         temperature=1.0,
         top_p=1.0,
