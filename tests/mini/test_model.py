@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from cascade_rl import chat, mini
-from cascade_rl.mini.model import build_model
+from cascade_rl.mini.model import PAIRED, build_model
 from cascade_rl.types import Problem
 
 
@@ -60,5 +60,5 @@ def test_a_fresh_model_looks_for_what_followed_the_last_token_before(built: Path
     ids = tokenizer(" rose boat camel milk drum boat", return_tensors="pt")["input_ids"]
     with torch.no_grad():
         attentions = model(ids, output_attentions=True).attentions[1][0]
-    followed = attentions[:4, -1, 2]
-    assert bool((followed > 1.2 / ids.shape[1]).all()), followed
+    paired_T = attentions[:PAIRED, -1].mean(0)
+    assert int(paired_T.argmax()) == 2, paired_T  # " camel" stood after " boat"
