@@ -14,7 +14,7 @@ from cascade_rl.mini.utility import utility
 from cascade_rl.mini.world import FACTS, FILLERS, TOPICS
 from cascade_rl.types import Pair
 
-MARGIN = 0.1
+MARGIN = 0.25
 """Pairs closer than this in utility are not asked of anyone."""
 
 

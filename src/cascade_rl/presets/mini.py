@@ -157,7 +157,7 @@ def _reward_model(pairs: str, parent: str) -> RewardModelStageConfig:
         parent=parent,
         train_files=(f"mini:{pairs}{separator}train",),
         val_files=(f"mini:{pairs}{separator}val",),
-        total_training_steps=150,
+        total_training_steps=300,
         train_batch_size=24,
         learning_rate=1e-3,
         optimizer=_optimizer(10, "linear"),
