@@ -13,10 +13,11 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-verl demo test test-verl slow check fix bench docs clean
+.PHONY: help install install-verl demo test test-verl slow check fix bench docs clean \
+  accept-learning accept-conflict
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
 
 install: $(INSTALLED) ## make .venv with everything but verl
 
@@ -43,13 +44,13 @@ demo: install ## train the mini cascade into runs/demo, print its ledger and rep
 	$(BIN)/cascade report $(DEMO)
 
 test: check ## everything that must hold, in minutes
-	$(BIN)/pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-verl: install-verl ## the cluster engine's tests, on CPU
 	$(BIN)/pytest tests/engines/verl -m "not slow"
 
 slow: install ## the tests that take long
-	$(BIN)/pytest -n $(WORKERS) -m slow --timeout 3600
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m slow --timeout 3600
 
 check: install ## format, lint, types, floors and budgets
 	$(BIN)/ruff format --check .
@@ -61,6 +62,12 @@ check: install ## format, lint, types, floors and budgets
 fix: install ## format, and repair what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+accept-learning: install ## what the mini cascade teaches, three seeds, one look at test
+	$(BIN)/python -m benchmarks.learning
+
+accept-conflict: install ## forgetting is flagged where there is some, and only there
+	$(BIN)/python -m benchmarks.conflict
 
 bench: install ## one benchmark: make bench BENCH=name
 	@test -n "$(BENCH)" || { echo "error: no BENCH given; make bench BENCH=name, of:"; \

@@ -57,7 +57,7 @@ def parse_config(
 
 def with_settings(config: CascadeRLConfig, sets: Sequence[str]) -> dict[str, Any]:
     """Plain values of `config` after `key=value` or `stage_or_family.key=value` settings."""
-    values = config.model_dump(mode="json", exclude_unset=True)
+    values = config.model_dump(mode="json")
     for setting in sets:
         key, equals, text = setting.partition("=")
         if not equals:

@@ -59,7 +59,7 @@ class CascadedRLTrainer:
         Raises KeyboardInterrupt after saving when interrupted.
         """
         engines = make_engines(self.config)
-        with Store(self.output, self.listeners) as store, saving_on_interrupt(store.stop):
+        with Store(self.output, self.listeners) as store, saving_on_interrupt(store):
             if self.tokenizer is not None:
                 self._check_vocabulary(store.start(start_model(self.config)).path)
             if resume is not None:
@@ -74,7 +74,7 @@ class CascadedRLTrainer:
     def look_at_test(self) -> None:
         """Evaluate every finished policy on the test split; the look is recorded."""
         engines = make_engines(self.config)
-        with Store(self.output, self.listeners) as store, saving_on_interrupt(store.stop):
+        with Store(self.output, self.listeners) as store, saving_on_interrupt(store):
             try:
                 look_at_test(self.config, store, engines)
             finally:
@@ -109,16 +109,17 @@ def make_engines(config: CascadeRLConfig) -> Mapping[str, Engine]:
 
 
 @contextmanager
-def saving_on_interrupt(stop: threading.Event) -> Iterator[None]:
+def saving_on_interrupt(store: Store) -> Iterator[None]:
     """The first Ctrl-C asks for a save at the end of the step, the second stops at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if store.stop.is_set():
             raise KeyboardInterrupt
-        stop.set()
+        store.stop.set()
+        store.tell("", {"kind": "stopping"})
 
     before = signal.signal(signal.SIGINT, ask)
     try:

@@ -1,4 +1,4 @@
-"""Killed anywhere and started again, a cascade ends with the same weights, bit for bit."""
+"""A short real cascade: weights handed over exactly, and the same bits after any kill."""
 
 from __future__ import annotations
 
@@ -41,13 +41,32 @@ def outcome(output: Path) -> Outcome:
 
 
 @pytest.fixture(scope="session")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, float]:
-    output = tmp_path_factory.mktemp("unbroken") / "out"
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("unbroken") / "out"
+
+
+@pytest.fixture(scope="session")
+def unbroken(whole: Path) -> tuple[Outcome, float]:
+    output = whole
     begin = time.monotonic()
     assert finish(start(output)) == 0
     found = outcome(output)
     assert len(set(found[0])) == len(found[0]), "every stage must change the weights"
     return found, time.monotonic() - begin
+
+
+def test_a_stage_starts_from_the_very_weights_its_parent_had_in_memory(
+    unbroken: tuple[Outcome, float], whole: Path
+) -> None:
+    run = Run(whole)
+    start, *stages = run.stages()
+    ended = {start.key: run.start_digest()}
+    for stage in stages:
+        digests = {e["when"]: e["digest"] for e in run.events(stage) if e["kind"] == "params"}
+        assert stage.contract and stage.parent
+        assert digests["start"] == ended[stage.parent]
+        assert digests["end"] == stage.contract["weights_digest"]
+        ended[stage.key] = digests["end"]
 
 
 def kill_and_continue(output: Path, kills: int, seconds: float, seed: int) -> int:

@@ -55,10 +55,9 @@ def test_every_prompt_fits_in_256_tokens(built: Path) -> None:
 
 
 def test_a_fresh_model_looks_for_what_followed_the_last_token_before(built: Path) -> None:
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(built)
     model = AutoModelForCausalLM.from_pretrained(built, attn_implementation="eager")
-    ids = tokenizer(" rose boat camel milk drum boat", return_tensors="pt")["input_ids"]
+    ids = torch.tensor([[600, 610, 620, 630, 640, 610]])
     with torch.no_grad():
         attentions = model(ids, output_attentions=True).attentions[1][0]
     paired_T = attentions[:PAIRED, -1].mean(0)
-    assert int(paired_T.argmax()) == 2, paired_T  # " camel" stood after " boat"
+    assert int(paired_T.argmax()) == 2, paired_T  # 620 stood after 610

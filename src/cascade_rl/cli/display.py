@@ -119,6 +119,9 @@ def numbers(metrics: Mapping[str, float]) -> str:
     )
 
 
+STOPPING = "stopping: this step is finished and saved first; press Ctrl-C again to stop at once"
+
+
 class Plain:
     """A line when something begins or ends, and one every few seconds while it trains."""
 
@@ -142,6 +145,8 @@ class Plain:
             self._print(f"{stage}: {what} took {duration(now - self._begun[what])}")
         elif what == "gate":
             self._print(f"gate: {event['message']}")
+        elif what == "stopping":
+            self._print(STOPPING)
         elif what == "train" and self._due(now, event["step"]):
             self._printed = now
             self._print(f"{stage}: {progress_line(progress)}")
@@ -179,6 +184,8 @@ class Panelled:
         self.progress.observe(stage, event)
         if event.get("kind") == "gate":
             self._screen.print(f"gate: {event['message']}", style="bold red", markup=False)
+        elif event.get("kind") == "stopping":
+            self._screen.print(STOPPING, style="bold", markup=False)
         elif event.get("kind") == "training/end":
             line = f"{stage}  {numbers(self.progress.metrics)}"
             self._screen.print(f"[green]✓[/green] {line}")

@@ -31,8 +31,10 @@ def plan(
 def show_plan(config: CascadeRLConfig, output: Path | None, *, as_json: bool = False) -> None:
     """Print the plan. Raises ConfigError or DataError where an edge does not hold."""
     from cascade_rl.plan import make_plan
+    from cascade_rl.store.run import CONFIG, Run
 
-    planned = make_plan(config)
+    known = output is not None and (output / CONFIG).exists()
+    planned = make_plan(config, Run(output).rolled_back() if output and known else ())
     states = {s.key: state_of(s, output) for s in planned.stages}
     if as_json:
         stages = [

@@ -95,15 +95,20 @@ def _possible(kinds: Sequence[str]) -> bool:
 
 
 def draw_rules(rng: random.Random, split: Split, topic: str, count: int) -> list[Rule]:
-    """`count` compatible constraints whose combination is of the split.
+    """`count` compatible constraints whose combination, arguments and all, is of the split.
 
     One alone belongs to no split: problems have two or more.
     """
     while True:
         kinds = rng.sample(KINDS, count)
-        structure = "rules:" + "+".join(sorted(kinds))
-        if _possible(kinds) and (count == 1 or split_of(structure) == split):
-            return [_rule(rng, kind, topic) for kind in kinds]
+        rules = [_rule(rng, kind, topic) for kind in kinds]
+        if _possible(kinds) and (count == 1 or split_of(structure(rules)) == split):
+            return rules
+
+
+def structure(rules: Sequence[Rule]) -> str:
+    """The combination of constraints with their arguments, whatever their order."""
+    return "rules: " + " ".join(sorted(rule.words for rule in rules))
 
 
 def comply(rng: random.Random, topic: str, rules: Sequence[Rule]) -> str:
@@ -173,9 +178,8 @@ def problems(split: Split, data_seed: int) -> list[Problem]:
         if not possible_length(topic, rules):
             return None
         text = worded(rng, topic, rules, split)
-        structure = "+".join(sorted(r.kind for r in rules))
         name = f"instruction_following/{digest(text)}"
-        extra = {"split": split, "structure": structure}
+        extra = {"split": split, "structure": structure(rules)}
         return Problem(
             name, "instruction_following", (user(text),), reference(rules), "mini", extra
         )

@@ -17,10 +17,10 @@ JUDGE_ROWS = 4000
 
 
 def right_edit(rng: random.Random, repair: swe.Repair) -> str:
-    """The golden edit, or one that replaces the expression alone where that is unambiguous."""
+    """The golden edit, or one that replaces the whole function."""
     if rng.random() < 0.7:
         return repair.edit()
-    return repair.edit().replace(f"def {repair.name}(x): return", "return")
+    return repair.edit().replace("    return", f"def {repair.name}(x):\n    return")
 
 
 def wrong_edit(rng: random.Random, repair: swe.Repair) -> str:

@@ -25,7 +25,7 @@ from cascade_rl.types import Answer, Problem
 NAMES = ("Ann", "Ben", "Eva", "Tom")
 THINGS = ("pens", "coins", "cards", "eggs")
 GAINS, LOSSES = ("gets", "finds"), ("loses", "sells")
-LARGEST = 20
+LARGEST = 12
 """No running total is larger than this, or less than zero."""
 
 STORIES = (
@@ -63,11 +63,15 @@ class Total:
 
 
 def draw_total(rng: random.Random, split: Split, length: int, largest: int = LARGEST) -> Total:
-    """A sequence of the split with `length` changes of 2 to 9, never under 0 or over `largest`."""
+    """A sequence of the split with `length` changes of 1 to 5, never under 0 or over `largest`.
+
+    One change alone belongs to no split: problems have two or more.
+    """
     while True:
-        changes = tuple(rng.choice((-1, 1)) * rng.randint(2, 9) for _ in range(length))
-        total = Total(rng.randint(2, 12), changes)
-        if all(0 <= t <= largest for t in total.running) and split_of(total.structure) == split:
+        changes = tuple(rng.choice((-1, 1)) * rng.randint(1, 5) for _ in range(length))
+        total = Total(rng.randint(1, 9), changes)
+        fits = all(0 <= t <= largest for t in total.running)
+        if fits and (length == 1 or split_of(total.structure) == split):
             return total
 
 
@@ -80,18 +84,21 @@ def worded(rng: random.Random, total: Total, split: Split) -> str:
 
 
 def worked(total: Total) -> tuple[str, str]:
-    """Thought and answer of a demonstration."""
+    """Thought and answer of a demonstration: every number after a blank, as in the story."""
     before = (total.start, *total.running)
-    steps = (f"{b}{c:+d}={b + c}" for b, c in zip(before, total.changes, strict=False))
-    return " ".join(steps), f"\\boxed{{{total.value}}}"
+    steps = (
+        f"{b} {'+' if c > 0 else '-'} {abs(c)} = {b + c}"
+        for b, c in zip(before, total.changes, strict=False)
+    )
+    return " " + ", ".join(steps), f"\\boxed{{ {total.value}}}"
 
 
 def problems(split: Split, data_seed: int) -> list[Problem]:
-    """Stories of one to three changes."""
+    """Stories of two or three changes."""
     rng = generator(f"math/{split}", data_seed)
 
     def draw() -> Problem:
-        total = draw_total(rng, split, rng.choice((1, 2, 3, 3)))
+        total = draw_total(rng, split, rng.choice((2, 2, 3)))
         text = worded(rng, total, split)
         extra = {"split": split, "structure": total.structure}
         answer = Answer(str(total.value))

@@ -25,8 +25,8 @@ MARKERS = (
     "<think>", "</think>", "<tool_call>", "</tool_call>", "<tools>", "</tools>",
     "<tool_response>", "</tool_response>",
 )  # fmt: skip
-# Words with the space before them, single digits, runs of punctuation, white space.
-PATTERN = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+# Words with the space before them, numbers up to two digits, runs of punctuation, white space.
+PATTERN = r" ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 CONTEXT = 1024
 HIDDEN, HEADS, HEAD_SIZE = 128, 8, 32
 PAIRED = 4

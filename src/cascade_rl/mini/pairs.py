@@ -38,6 +38,22 @@ def candidate(rng: random.Random, topics: tuple[str, str]) -> str:
     return text
 
 
+def two_answers(rng: random.Random, topics: tuple[str, str]) -> tuple[str, str]:
+    """Two candidates; half of the time twins of one length, the second of them off the topic.
+
+    Without the twins length alone tells most pairs apart, and a policy learns to be short about
+    anything (the reward model then attends to style only, section 4.2).
+    """
+    if rng.random() < 0.5:
+        return candidate(rng, topics), candidate(rng, topics)
+    away = list(topics)
+    for place in rng.choice(((0,), (1,), (0, 1))):
+        away[place] = rng.choice(TOPICS)
+    length = rng.choice((2, 2, 3, 4))
+    there, elsewhere = topics, (away[0], away[1])
+    return chat.ramble(rng, there, length, 0.0), chat.ramble(rng, elsewhere, length, 0.0)
+
+
 def pairs(split: Split, data_seed: int) -> list[Pair]:
     """Pairs over the questions of a split, at least `MARGIN` apart."""
     rng = generator(f"pairs/{split}", data_seed)
@@ -45,9 +61,7 @@ def pairs(split: Split, data_seed: int) -> list[Pair]:
     while len(found) < (TRAIN_ROWS if split == "train" else EVAL_ROWS):
         topics = chat.draw_topics(rng, split)
         facts = [FACTS[topic] for topic in topics]
-        scored = sorted(
-            (utility(text, facts), text) for text in (candidate(rng, topics) for _ in "ab")
-        )
+        scored = sorted((utility(text, facts), text) for text in two_answers(rng, topics))
         (low, rejected), (high, chosen) = scored
         if high - low >= MARGIN:
             prompt = (user(chat.question(rng, topics, split)),)

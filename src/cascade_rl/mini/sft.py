@@ -2,7 +2,7 @@
 
 The `base` rows only say things again, whole or from a word on: a model of this size learns to
 copy slowly, everything else builds on it, and drilled alone it takes a fraction of the steps.
-Narrow is what leaves RL something to learn: smaller numbers, one rule at a time, shorter
+Narrow is what leaves RL something to learn: fewer changes, one rule at a time, shorter
 programs, smaller repositories. Stage 1 has chat, instructions, math and code; stage 2 adds
 repairs, tool calls and conversations whose mode switches from turn to turn.
 """
@@ -21,9 +21,6 @@ from cascade_rl.types import Conversation, Message, Mode, ToolCall
 BASE_ROWS = 16000
 STAGE_1_ROWS = 10000
 STAGE_2_ROWS = 10000
-
-SMALL_TOTALS = 14
-"""Half of the math demonstrations stay under this, the problems under `math.LARGEST`."""
 
 Turn = tuple[Message, Message]
 
@@ -52,9 +49,7 @@ def _instructions(rng: random.Random, mode: Mode) -> Turn:
 
 
 def _math(rng: random.Random, mode: Mode) -> Turn:
-    total = math.draw_total(
-        rng, "train", rng.choice((1, 2, 2, 3)), rng.choice((SMALL_TOTALS, math.LARGEST))
-    )
+    total = math.draw_total(rng, "train", rng.choice((1, 1, 2)))
     return turn(math.worded(rng, total, "train"), mode, *math.worked(total))
 
 

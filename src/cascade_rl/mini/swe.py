@@ -84,15 +84,17 @@ class Repair:
     def sources(self, name: str = "", expression: Expression | None = None) -> dict[str, str]:
         """The files, with `name` computing `expression` where given."""
         return {
-            path: "".join(line(f, (expression or e) if f == name else e) + "\n" for f, e in content)
+            path: "".join(
+                function(f, (expression or e) if f == name else e) + "\n" for f, e in content
+            )
             for path, content in self.files.items()
         }
 
     def edit(self, search: Expression | None = None, replace: Expression | None = None) -> str:
         """The SEARCH/REPLACE answer; the right one unless told otherwise."""
         return (
-            f"### {self.path}\n<<<<<<< SEARCH\n{line(self.name, search or self.wrong)}\n"
-            f"=======\n{line(self.name, replace or self.right)}\n>>>>>>> REPLACE"
+            f"### {self.path}\n<<<<<<< SEARCH\n    return {search or self.wrong}\n"
+            f"=======\n    return {replace or self.right}\n>>>>>>> REPLACE"
         )
 
     def thought(self) -> str:
@@ -113,9 +115,9 @@ class Repair:
         return lines
 
 
-def line(name: str, expression: Expression) -> str:
-    """A function in one line."""
-    return f"def {name}(x): return {expression}"
+def function(name: str, expression: Expression) -> str:
+    """A function in two lines."""
+    return f"def {name}(x):\n    return {expression}"
 
 
 def unified(before: dict[str, str], after: dict[str, str]) -> str:

@@ -34,21 +34,21 @@ ANSWER_TOKENS: dict[Domain, int] = {
 """Longest completion, with room to spare: what is cut off is a completion wasted."""
 
 STEPS: dict[Domain, int] = {
-    "chat": 40,
-    "instruction_following": 40,
+    "chat": 60,
+    "instruction_following": 80,
     "math": 60,
-    "code": 60,
+    "code": 50,
     "swe": 60,
 }
 
 LEARNING_RATES: dict[Domain, float] = {
-    "chat": 5e-4,
-    "instruction_following": 1e-3,
-    "math": 2e-4,
-    "code": 2e-4,
-    "swe": 2e-4,
+    "chat": 2e-4,
+    "instruction_following": 3e-4,
+    "math": 3e-4,
+    "code": 3e-4,
+    "swe": 3e-4,
 }
-"""Instructions bear 1e-3; math and SWE collapse at it (`docs/log.md`)."""
+"""Peaks, falling linearly to 0. From 5e-4 on a stage undoes the ones before it (`docs/log.md`)."""
 
 _JUDGED_BY = {"chat": "chat_utility", "swe": "swe_resolved"}
 _PROMPT_TOKENS = 256
@@ -119,8 +119,8 @@ def _config(
     )
 
 
-def _optimizer(warmup: int, schedule: Literal["constant", "linear"]) -> OptimizerConfig:
-    return OptimizerConfig(warmup_steps=warmup, schedule=schedule, state="fresh")
+def _optimizer(warmup: int) -> OptimizerConfig:
+    return OptimizerConfig(warmup_steps=warmup, schedule="linear", state="fresh")
 
 
 def _sft(name: str, file: str, steps: int, rate: float) -> SFTStageConfig:
@@ -130,7 +130,7 @@ def _sft(name: str, file: str, steps: int, rate: float) -> SFTStageConfig:
         total_training_steps=steps,
         train_batch_size=16,
         learning_rate=rate,
-        optimizer=_optimizer(20, "linear"),
+        optimizer=_optimizer(20),
         max_prompt_tokens=_PROMPT_TOKENS,
         max_tokens=2 * _PROMPT_TOKENS,
         save_every=200,
@@ -160,7 +160,7 @@ def _reward_model(pairs: str, parent: str) -> RewardModelStageConfig:
         total_training_steps=300,
         train_batch_size=24,
         learning_rate=1e-3,
-        optimizer=_optimizer(10, "linear"),
+        optimizer=_optimizer(10),
         max_tokens=_PROMPT_TOKENS,
     )
 
@@ -195,7 +195,7 @@ def _grpo(
         train_batch_size=24,
         rollout_n=8,
         learning_rate=LEARNING_RATES[domain],
-        optimizer=_optimizer(5, "constant"),
+        optimizer=_optimizer(5),
         temperature=1.0,
         top_p=1.0,
         max_new_tokens=ANSWER_TOKENS[domain],

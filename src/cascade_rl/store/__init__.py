@@ -88,11 +88,6 @@ class Store(Run):
         with (self.output / LOOKS).open("ab") as file:
             file.write(json_line(look))
 
-    def rolled_back(self) -> frozenset[str]:
-        """Keys of stages that a gate rolled back."""
-        entries = (self.output / "gates").glob("*.json")
-        return frozenset(json.loads(path.read_text())["key"] for path in entries)
-
     def roll_back(self, stage: PlannedStage, reasons: Sequence[str]) -> None:
         """Record that a gate rolled this stage back; it stays on disk and out of the plan."""
         entry = {"key": stage.key, "name": stage.name, "reasons": list(reasons)}

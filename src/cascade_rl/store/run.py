@@ -81,6 +81,11 @@ class Run:
             for entry in plan["stages"]
         ]  # fmt: skip
 
+    def start_digest(self) -> str:
+        """Weights digest of the start model, as it was when the run began."""
+        path = self.directory("start", self.plan()["start"]["key"]) / "start.json"
+        return str(json.loads(path.read_text(encoding="utf-8"))["weights_digest"])
+
     def directory(self, name: str, key: str) -> Path:
         """A stage's directory."""
         return self.output / "stages" / directory_name(name, key)
@@ -111,6 +116,11 @@ class Run:
     def evaluation_file(self, name: str, key: str, benchmark: str, protocol: str) -> Path:
         """Where that evaluation is or will be: a line for the protocol, then one a sample."""
         return self.directory(name, key) / "evaluations" / f"{benchmark}-{protocol}.jsonl"
+
+    def rolled_back(self) -> frozenset[str]:
+        """Keys of stages that a gate rolled back."""
+        entries = (self.output / "gates").glob("*.json")
+        return frozenset(json.loads(path.read_text())["key"] for path in entries)
 
     def looks(self) -> list[dict[str, Any]]:
         """Every look that was taken at the test split: when, which plan, which protocols."""

@@ -117,7 +117,9 @@ class StageWorkspace:
         with disk_errors(path):
             path.parent.mkdir(exist_ok=True)
             temporary = path.with_name(path.name + ".tmp")
-            pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), temporary)
+            keys = list(dict.fromkeys(key for row in rows for key in row))
+            columns = {key: [row.get(key) for row in rows] for key in keys}
+            pq.write_table(pa.table(columns), temporary)
             temporary.replace(path)
 
     def verdict(self, key: str) -> Verdict | None:
