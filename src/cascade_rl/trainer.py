@@ -13,11 +13,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cascade_rl.config import CascadeRLConfig
+from cascade_rl.config import CascadeRLConfig, StageConfig
 from cascade_rl.engines.base import Engine
 from cascade_rl.errors import ConfigError
 from cascade_rl.loop import look_at_test, run_cascade
 from cascade_rl.plan import make_plan, start_model
+from cascade_rl.sandbox.client import default_sandbox
 from cascade_rl.store import Listener, Store
 from cascade_rl.types import Checkpoint
 
@@ -58,6 +59,7 @@ class CascadedRLTrainer:
         everything that depends on it again, keeping the old ones in `stages/replaced/`.
         Raises KeyboardInterrupt after saving when interrupted.
         """
+        refuse_weak_sandbox(self.config)
         engines = make_engines(self.config)
         with Store(self.output, self.listeners) as store, saving_on_interrupt(store):
             if self.tokenizer is not None:
@@ -106,6 +108,24 @@ def make_engines(config: CascadeRLConfig) -> Mapping[str, Engine]:
     from cascade_rl.engines.local.engine import LocalEngine  # torch: only when training
 
     return {"local": LocalEngine()}
+
+
+def refuse_weak_sandbox(config: CascadeRLConfig) -> None:
+    """Refuse to run a model's programs where nothing but resource limits would hold them."""
+    runs_programs = any(
+        isinstance(stage, StageConfig) and stage.domain in ("code", "blend")
+        for stage in config.stages
+    )
+    if not runs_programs or config.allow_unsafe_sandbox:
+        return
+    tier = default_sandbox().tier
+    if tier.startswith("T3"):
+        raise ConfigError(
+            f"this machine can only isolate programs by resource limits (tier {tier}), and a code "
+            "stage runs what the model writes",
+            hint="see what would raise the tier:  cascade doctor\n  or accept the risk:  "
+            "--set allow_unsafe_sandbox=true",
+        )
 
 
 @contextmanager

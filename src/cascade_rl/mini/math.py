@@ -25,7 +25,7 @@ from cascade_rl.types import Answer, Problem
 NAMES = ("Ann", "Ben", "Eva", "Tom")
 THINGS = ("pens", "coins", "cards", "eggs")
 GAINS, LOSSES = ("gets", "finds"), ("loses", "sells")
-LARGEST = 12
+LARGEST = 9
 """No running total is larger than this, or less than zero."""
 
 STORIES = (
@@ -63,12 +63,12 @@ class Total:
 
 
 def draw_total(rng: random.Random, split: Split, length: int, largest: int = LARGEST) -> Total:
-    """A sequence of the split with `length` changes of 1 to 5, never under 0 or over `largest`.
+    """A sequence of the split with `length` changes of 1 to 4, never under 0 or over `largest`.
 
     One change alone belongs to no split: problems have two or more.
     """
     while True:
-        changes = tuple(rng.choice((-1, 1)) * rng.randint(1, 5) for _ in range(length))
+        changes = tuple(rng.choice((-1, 1)) * rng.randint(1, 4) for _ in range(length))
         total = Total(rng.randint(1, 9), changes)
         fits = all(0 <= t <= largest for t in total.running)
         if fits and (length == 1 or split_of(total.structure) == split):
@@ -98,7 +98,7 @@ def problems(split: Split, data_seed: int) -> list[Problem]:
     rng = generator(f"math/{split}", data_seed)
 
     def draw() -> Problem:
-        total = draw_total(rng, split, rng.choice((2, 2, 3)))
+        total = draw_total(rng, split, rng.choice((2, 3)))
         text = worded(rng, total, split)
         extra = {"split": split, "structure": total.structure}
         answer = Answer(str(total.value))

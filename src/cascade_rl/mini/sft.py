@@ -49,7 +49,7 @@ def _instructions(rng: random.Random, mode: Mode) -> Turn:
 
 
 def _math(rng: random.Random, mode: Mode) -> Turn:
-    total = math.draw_total(rng, "train", rng.choice((1, 1, 2)))
+    total = math.draw_total(rng, "train", rng.choice((1, 1, 1, 1, 1, 2, 2, 3)))
     return turn(math.worded(rng, total, "train"), mode, *math.worked(total))
 
 
@@ -106,7 +106,7 @@ Draw = Callable[[random.Random, Mode], Turn]
 STAGE_1: Mapping[Draw, int] = {_chat: 2, _instructions: 4, _math: 6, _code: 4}
 STAGE_2: Mapping[Draw, int] = {_chat: 1, _instructions: 3, _math: 4, _code: 3, _swe: 8}
 USUAL_THINK: Mapping[Draw, float] = {
-    _chat: 0.3,
+    _chat: 0.8,
     _instructions: 0.2,
     _math: 0.9,
     _code: 0.8,

@@ -35,20 +35,20 @@ ANSWER_TOKENS: dict[Domain, int] = {
 
 STEPS: dict[Domain, int] = {
     "chat": 60,
-    "instruction_following": 80,
+    "instruction_following": 60,
     "math": 60,
-    "code": 50,
-    "swe": 60,
+    "code": 70,
+    "swe": 100,
 }
 
 LEARNING_RATES: dict[Domain, float] = {
     "chat": 2e-4,
     "instruction_following": 3e-4,
     "math": 3e-4,
-    "code": 3e-4,
-    "swe": 3e-4,
+    "code": 4e-4,
+    "swe": 4e-4,
 }
-"""Peaks, falling linearly to 0. From 5e-4 on a stage undoes the ones before it (`docs/log.md`)."""
+"""Peaks, falling linearly to 0. Higher ones undo the stages before (`docs/log.md`)."""
 
 _JUDGED_BY = {"chat": "chat_utility", "swe": "swe_resolved"}
 _PROMPT_TOKENS = 256
@@ -115,7 +115,7 @@ def _config(
         stages=tuple(stages),
         benchmarks=tuple(benchmarks),
         chat=ChatConfig(system=None),
-        local=LocalConfig(dtype="float32", device="cpu", processes=2),
+        local=LocalConfig(dtype="float32", device="cpu", processes=2, verifier_workers=2),
     )
 
 
@@ -139,7 +139,7 @@ def _sft(name: str, file: str, steps: int, rate: float) -> SFTStageConfig:
 
 def _warm_start() -> tuple[AnyStage, ...]:
     """SFT in two stages, and the two models that judge: both start from the second."""
-    judge = _sft("judge", "judge/train", 250, 1e-3).model_copy(
+    judge = _sft("judge", "judge/train", 200, 1e-3).model_copy(
         update={"role": "judge", "parent": "sft/2"}
     )
     return (
@@ -208,7 +208,7 @@ def _grpo(
 
 
 def _mode(domain: Domain) -> Literal["think", "no_think"]:
-    return "no_think" if domain in ("chat", "instruction_following") else "think"
+    return "no_think" if domain == "instruction_following" else "think"
 
 
 def _benchmarks(limit: int, k: int) -> tuple[BenchmarkConfig, ...]:

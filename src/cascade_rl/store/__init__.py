@@ -161,6 +161,7 @@ class Store(Run):
         stem = name.replace("/", "-")
         path = self.output / "data" / f"{stem}-{data_seed}-v{mini.VERSION}.parquet"
         if not path.exists():
+            path.parent.mkdir(exist_ok=True)
             write_rows(path, mini.rows(name, data_seed))
         return path
 
