@@ -8,6 +8,7 @@ whole text (2512.13607, section 4.3).
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from cascade_rl.verifiers.judge_prompt import NO, YES, judge_messages
 Item = tuple[Problem, str]
 
 
-class _Scorer:
+class _Scorer(ABC):
     """Loads a model with the chat template it was trained with; caches by content.
 
     It runs on `team`, where given, in `slot`; on one process of its own otherwise.
@@ -50,8 +51,9 @@ class _Scorer:
         self._cache.update(zip(missing, self._score(list(missing.values())), strict=True))
         return [self._cache[key] for key in keys]
 
+    @abstractmethod
     def _score(self, items: Sequence[Item]) -> list[float]:
-        raise NotImplementedError
+        """One number per item, none of them cached."""
 
     def _fits(self, length: int) -> bool:
         return length <= self.model.context
