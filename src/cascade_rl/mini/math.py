@@ -94,11 +94,11 @@ def worked(total: Total) -> tuple[str, str]:
 
 
 def problems(split: Split, data_seed: int) -> list[Problem]:
-    """Stories of two or three changes."""
+    """Stories of two to four changes."""
     rng = generator(f"math/{split}", data_seed)
 
     def draw() -> Problem:
-        total = draw_total(rng, split, rng.choice((2, 3)))
+        total = draw_total(rng, split, rng.choice((2, 3, 3, 4)))
         text = worded(rng, total, split)
         extra = {"split": split, "structure": total.structure}
         answer = Answer(str(total.value))

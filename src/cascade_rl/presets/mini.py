@@ -35,7 +35,7 @@ ANSWER_TOKENS: dict[Domain, int] = {
 
 STEPS: dict[Domain, int] = {
     "chat": 60,
-    "instruction_following": 60,
+    "instruction_following": 80,
     "math": 60,
     "code": 70,
     "swe": 100,
@@ -43,7 +43,7 @@ STEPS: dict[Domain, int] = {
 
 LEARNING_RATES: dict[Domain, float] = {
     "chat": 2e-4,
-    "instruction_following": 3e-4,
+    "instruction_following": 2e-4,
     "math": 3e-4,
     "code": 4e-4,
     "swe": 4e-4,
