@@ -1,7 +1,7 @@
 """Conversations that train the small SWE judge: a patch beside the golden one, YES or NO.
 
 Half are right, some of them in another form than the golden patch; the wrong ones are near
-misses: the wrong sign, the wrong number, the wrong line, nothing changed, no edit at all.
+misses: the wrong function, the wrong sign, the wrong number, nothing changed, no edit at all.
 """
 
 from __future__ import annotations
@@ -27,15 +27,30 @@ def wrong_edit(rng: random.Random, repair: swe.Repair) -> str:
     """An edit that leaves the bug in, or that is none."""
     wrong, right = repair.wrong, repair.right
     kind = rng.random()
-    if kind < 0.35:
+    if kind < 0.4:
+        return _elsewhere(rng, repair)
+    if kind < 0.6:
         return repair.edit(replace=swe.Expression(right.sign, _other_number(rng, right.k)))
-    if kind < 0.7:
-        return repair.edit(replace=swe.Expression(_other_sign(rng, right.sign), right.k))
     if kind < 0.8:
+        return repair.edit(replace=swe.Expression(_other_sign(rng, right.sign), right.k))
+    if kind < 0.87:
         return repair.edit(search=right, replace=wrong)
-    if kind < 0.9:
+    if kind < 0.94:
         return repair.edit(replace=wrong)
     return repair.edit(search=swe.draw_expression(rng))
+
+
+def _elsewhere(rng: random.Random, repair: swe.Repair) -> str:
+    """The right line in the place of a function that was right: what a policy most often does."""
+    path, expression = rng.choice(
+        [
+            (path, expression)
+            for path, content in repair.files.items()
+            for name, expression in content
+            if name != repair.name
+        ]
+    )
+    return repair.edit(search=expression).replace(f"### {repair.path}", f"### {path}")
 
 
 def _other_number(rng: random.Random, k: int) -> int:

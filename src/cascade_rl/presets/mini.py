@@ -17,6 +17,7 @@ from cascade_rl.config import (
     LocalConfig,
     ModeShares,
     OptimizerConfig,
+    RewardConfig,
     RewardModelStageConfig,
     SFTStageConfig,
     StageConfig,
@@ -38,7 +39,7 @@ STEPS: dict[Domain, int] = {
     "instruction_following": 80,
     "math": 60,
     "code": 70,
-    "swe": 100,
+    "swe": 80,
 }
 
 LEARNING_RATES: dict[Domain, float] = {
@@ -46,7 +47,7 @@ LEARNING_RATES: dict[Domain, float] = {
     "instruction_following": 2e-4,
     "math": 3e-4,
     "code": 4e-4,
-    "swe": 4e-4,
+    "swe": 3e-4,
 }
 """Peaks, falling linearly to 0. Higher ones undo the stages before (`docs/log.md`)."""
 
@@ -139,7 +140,7 @@ def _sft(name: str, file: str, steps: int, rate: float) -> SFTStageConfig:
 
 def _warm_start() -> tuple[AnyStage, ...]:
     """SFT in two stages, and the two models that judge: both start from the second."""
-    judge = _sft("judge", "judge/train", 200, 1e-3).model_copy(
+    judge = _sft("judge", "judge/train", 300, 1e-3).model_copy(
         update={"role": "judge", "parent": "sft/2"}
     )
     return (
@@ -202,6 +203,7 @@ def _grpo(
         max_prompt_tokens=_PROMPT_TOKENS,
         modes=ModeShares(think=think, no_think=1.0 - think),
         overlong=overlong,
+        reward=RewardConfig(swe_floor=0.5 if domain == "swe" else 0.0),
         inputs=inputs or {},
         save_every=20,
     )
