@@ -171,6 +171,13 @@ def test_a_thinking_answer_that_never_stops_thinking_scores_zero(domain: Domain)
     assert plain == [[1.0, 1.0]]
 
 
+def test_not_ending_never_pays_more_than_an_unparsable_patch() -> None:
+    unparsable = Signals(wrong("unparsable", score=-1.0), truncated=True)
+    for text in ("<think>a", CLOSED):
+        groups = [group("swe", [text], "think")]
+        assert rewards_of(RewardSpec("swe"), groups, [[unparsable]]) == [[-1.0]]
+
+
 def test_a_blend_rewards_each_row_after_its_own_domain() -> None:
     groups = [group("chat", ["a"]), group("math", ["a"]), group("swe", ["a"])]
     signals = [[preferred(0.3)], [RIGHT], [Signals(partial(0.2, "x"), judge=0.6)]]

@@ -2,7 +2,8 @@
 
 P problems, G completions of each. None is *not judged*: it stays None through every formula and
 never becomes a zero. A truncated completion scores 0 under `overlong: zero`, whatever it says,
-except where a reward model judges it (RLHF sees the unfinished text).
+except where a reward model judges it (RLHF sees the unfinished text), and never more than its
+verdict: an unparsable patch is -1 also when it has no end, or not ending would pay.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ def _group_rewards(
     else:
         rewards_G = [verifier_reward(signals) for signals in signals_G]
     return [
-        0.0 if reward is not None and _no_answer(spec, group, signals, text.text) else reward
+        min(reward, 0.0)  # never more than the verdict: 0 instead of -1 would pay for not ending
+        if reward is not None and _no_answer(spec, group, signals, text.text)
+        else reward
         for reward, signals, text in zip(rewards_G, signals_G, group.completions_G, strict=True)
     ]
 
