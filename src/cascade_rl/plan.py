@@ -26,6 +26,7 @@ from cascade_rl.digests import digest_json, weights_digest
 from cascade_rl.errors import ConfigError, DataError
 from cascade_rl.evaluation.benchmarks import protocol_digest, verifier_of
 from cascade_rl.graph import Plan, PlannedStage, StartModel
+from cascade_rl.rewards import combine
 
 Split = Literal["val", "test"]
 Protocols = list[tuple[BenchmarkConfig, str]]
@@ -180,6 +181,7 @@ def _planned(
         "rows": rows,
         "chat": config.chat.model_dump(mode="json"),
         "verifiers": verifiers.VERIFIER_VERSIONS if stage.kind == "rl" else None,
+        "rewards": combine.VERSION if stage.kind == "rl" else None,
         "curriculum": curriculum.VERSION,
         "engine": engine,
         "numerics": _numerics(config),

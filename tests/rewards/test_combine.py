@@ -9,7 +9,9 @@ from typing import get_args
 
 import pytest
 
+from cascade_rl.digests import digest_json
 from cascade_rl.rewards.combine import (
+    VERSION,
     RewardSpec,
     gated_if_reward,
     preference_reward,
@@ -182,3 +184,30 @@ def test_a_blend_rewards_each_row_after_its_own_domain() -> None:
     groups = [group("chat", ["a"]), group("math", ["a"]), group("swe", ["a"])]
     signals = [[preferred(0.3)], [RIGHT], [Signals(partial(0.2, "x"), judge=0.6)]]
     assert rewards_of(RewardSpec(), groups, signals) == [[0.3], [1.0], [0.6]]
+
+
+GOLDEN = {"2": "b287bbfd15c96fadee57fa7ebc5eae2a735184f4cacd0c0dfa7155b43bf50e93"}
+"""Digest of the rewards below by version: a change of a formula asks for a new version."""
+
+
+def test_the_version_names_these_very_rewards() -> None:
+    signals = [
+        Signals(right(), preference=1.0, judge=0.9),
+        Signals(wrong("x", score=-1.0), preference=-2.0, judge=0.1, truncated=True),
+        Signals(partial(0.4, "x"), preference=0.5, judge=0.7, mixed_language=True),
+        Signals(partial(0.6, "x"), preference=3.0, judge=0.2),
+        NOT_JUDGED,
+    ]
+    texts = [CLOSED, "<think>a", CLOSED, CLOSED, CLOSED]
+    found = [
+        rewards_of(
+            RewardSpec(kind, shaping=shaping, swe_floor=0.3),  # type: ignore[arg-type]
+            [group(domain, texts, "think")],
+            [signals],
+        )
+        for domain in get_args(Domain)
+        for kind in ("verifier", "preference", "gated_if", "swe")
+        for shaping in ("none", "tanh")
+    ]
+    rounded = [[None if r is None else round(r, 9) for r in g] for [g] in found]
+    assert digest_json(rounded) == GOLDEN[VERSION]

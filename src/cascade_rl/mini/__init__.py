@@ -25,7 +25,7 @@ DOMAINS = {
 }
 NAMES = (
     *(f"{domain}/{split}" for domain in DOMAINS for split in SPLITS),
-    *("sft/base", "sft/1", "sft/2", "sft/val"),
+    *("sft/1", "sft/2", "sft/val"),
     *(f"pairs/{split}" for split in SPLITS),
     *("judge/train", "judge/val"),
     "conflict/sft",

@@ -1,7 +1,5 @@
-"""Demonstrations for the base and the two SFT stages: correct, and narrower than RL's problems.
+"""Demonstrations for the two SFT stages: correct, and narrower than RL's problems.
 
-The `base` rows only say things again, whole or from a word on: a model of this size learns to
-copy slowly, everything else builds on it, and drilled alone it takes a fraction of the steps.
 Narrow is what leaves RL something to learn: fewer changes, one rule at a time, shorter
 programs, smaller repositories. Stage 1 has chat, instructions, math and code; stage 2 adds
 repairs, tool calls and conversations whose mode switches from turn to turn.
@@ -15,10 +13,9 @@ from typing import Any
 
 from cascade_rl.mini import chat, code, instructions, math, swe
 from cascade_rl.mini.draw import EVAL_ROWS, Split, digest, generator, user
-from cascade_rl.mini.world import FACTS, TOPICS
+from cascade_rl.mini.world import TOPICS
 from cascade_rl.types import Conversation, Message, Mode, ToolCall
 
-BASE_ROWS = 16000
 STAGE_1_ROWS = 10000
 STAGE_2_ROWS = 10000
 
@@ -63,28 +60,6 @@ def _swe(rng: random.Random, mode: Mode) -> Turn:
     repair = swe.draw_repair(rng, "train", rng.choice(((1,), (2,), (1, 1))))
     text = swe.issue(rng, repair, "train")
     return turn(swe.prompt(text, repair.sources()), mode, repair.thought(), repair.edit())
-
-
-WORDS = (
-    *TOPICS, *(word for facts in FACTS.values() for word in facts),
-    *swe.FUNCTIONS, *math.NAMES, *math.GAINS, *math.LOSSES, *math.THINGS,
-)  # fmt: skip
-SIGNS = ("+", "-", "*", "//", "%", "(x):", ".", ",")
-
-
-def _repeat(rng: random.Random, mode: Mode) -> Turn:
-    said = [_item(rng) for _ in range(rng.randint(4, 12))]
-    start = rng.randrange(len(said) - 2) if rng.random() < 0.4 else -1
-    after = f" after {said[start]}" if start >= 0 else ""
-    question = f"Repeat{after}: {' '.join(said)}"
-    return turn(question, mode, "repeat", " " + " ".join(said[start + 1 :]))
-
-
-def _item(rng: random.Random) -> str:
-    kind = rng.random()
-    if kind < 0.6:
-        return rng.choice(WORDS)
-    return str(rng.randint(2, 30)) if kind < 0.85 else rng.choice(SIGNS)
 
 
 FIND: Mapping[str, Any] = {
@@ -139,13 +114,8 @@ def _conversation(rng: random.Random, stage: int) -> Conversation:
 
 
 def conversations(name: str, data_seed: int) -> list[Conversation]:
-    """Rows of `base`, `1`, `2` (training) or `val` (both stages' forms, other draws)."""
+    """Rows of `1`, `2` (training) or `val` (both stages' forms, other draws)."""
     rng = generator(f"sft/{name}", data_seed)
-    if name == "base":
-        turns = (_repeat(rng, _mode(rng)) for _ in range(BASE_ROWS))
-        return [
-            Conversation(f"sft/base-{i:05d}", messages, "mini") for i, messages in enumerate(turns)
-        ]
     if name == "val":
         return [_conversation(rng, 1 + i % 2) for i in range(EVAL_ROWS)]
     count = STAGE_1_ROWS if name == "1" else STAGE_2_ROWS

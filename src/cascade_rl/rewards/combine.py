@@ -16,6 +16,9 @@ from typing import Literal
 
 from cascade_rl.types import Group, Signals
 
+VERSION = "2"
+"""Part of every RL stage's key. Raise it when the same signals would give other rewards."""
+
 RewardKind = Literal["auto", "verifier", "preference", "gated_if", "swe"]
 Rewards = list[float | None]
 
