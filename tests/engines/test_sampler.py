@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cascade_rl.engines.local import cache
 from cascade_rl.engines.local.batches import Row
 from cascade_rl.engines.local.model import Model, load_model
 from cascade_rl.engines.local.replica import logprobs_of
@@ -70,6 +71,22 @@ def test_what_a_row_becomes_does_not_depend_on_its_batch(model: Model) -> None:
         alone = by_place(list(generate(model, [request], PLAIN, STOP, 1)))
         for j in range(4):
             assert alone[0, j].ids == together[i, j].ids
+
+
+@pytest.mark.parametrize("params", [PLAIN, CUT], ids=["plain", "cut"])
+def test_a_prompt_shared_by_its_group_equals_one_copied_to_every_row(
+    model: Model, params: SamplingParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = requests(8, 5)
+    assert cache.shares_prompts(model.module)
+    shared = by_place(list(generate(model, asked, params, STOP, 20)))
+    monkeypatch.setattr(cache, "SHARING", ())
+    copied = by_place(list(generate(model, asked, params, STOP, 20)))
+    assert {place: row.ids for place, row in shared.items()} == {
+        place: row.ids for place, row in copied.items()
+    }
+    for place, row in shared.items():
+        np.testing.assert_allclose(row.logprobs, copied[place].logprobs, atol=1e-5)
 
 
 def test_greedy_rows_take_the_most_likely_token(model: Model) -> None:

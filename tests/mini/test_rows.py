@@ -107,6 +107,41 @@ def test_the_right_edit_resolves_and_the_wrong_one_does_not() -> None:
         assert verify_swe_resolved(asked, unchanged).status != "right"
 
 
+def test_the_vague_verb_is_a_loss_in_problems_and_either_in_demonstrations() -> None:
+    rng = random.Random(0)
+    kinds: dict[bool, set[int]] = {True: set(), False: set()}
+    for _ in range(2000):
+        total = math.draw_total(rng, "train", 1)
+        for demonstration, signs in kinds.items():
+            text = math.worded(rng, total, "train", demonstration=demonstration)
+            if math.VAGUE in text:
+                signs.add(1 if total.changes[0] > 0 else -1)
+    assert kinds == {True: {1, -1}, False: {-1}}
+
+
+@pytest.mark.parametrize("words", ["raise by 3", "lower by 3", "limit to 3"])
+def test_vague_words_mean_one_operation_in_problems_and_two_in_demonstrations(words: str) -> None:
+    rng = random.Random(0)
+    meant: dict[bool, set[str]] = {True: set(), False: set()}
+    for operation in code.OPERATIONS * 20:
+        body = code.Body(((operation, 3),))
+        for demonstration, lines in meant.items():
+            if body.words(rng, demonstration=demonstration) == words:
+                lines.update(body.lines())
+    assert (len(meant[True]), len(meant[False])) == (2, 1)
+    assert meant[False] < meant[True]
+
+
+def test_a_reporter_is_vague_the_same_way() -> None:
+    rng = random.Random(0)
+    meant: dict[bool, set[str]] = {True: set(), False: set()}
+    for sign in [*swe.WORDS] * 20:
+        for demonstration, signs in meant.items():
+            if swe.Expression(sign, 3).words(rng, demonstration=demonstration) == "lower x by 3":
+                signs.add(sign)
+    assert meant == {True: {"-", "//"}, False: {"-"}}
+
+
 def test_utility_falls_with_length_repetition_and_other_topics() -> None:
     facts = [["fur", "milk"], ["salt", "waves"]]
     good = "The cat has fur. The sea has salt."

@@ -58,7 +58,7 @@ def ramble(rng: random.Random, topics: tuple[str, str], length: int, repeat: flo
 
 def long_winded(rng: random.Random, topics: tuple[str, str]) -> str:
     """A demonstration."""
-    return ramble(rng, topics, rng.choice((3, 4, 5)), 0.3)
+    return ramble(rng, topics, rng.choice((2, 3, 4, 4, 5)), 0.3)
 
 
 def problems(split: Split, data_seed: int) -> list[Problem]:

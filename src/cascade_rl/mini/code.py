@@ -1,7 +1,9 @@
 """Small Python: a pipeline of steps on an integer, as a function or as a program.
 
 The body is the structure: a sequence of steps with their constants is in one split only. The
-tests call the function (or feed the program) at numbers that tell the steps apart.
+tests call the function (or feed the program) at numbers that tell the steps apart. Some words
+stand for two operations in the demonstrations and for one of them in the problems (`VAGUE`):
+which one, only the tests say.
 """
 
 from __future__ import annotations
@@ -44,6 +46,16 @@ OPERATIONS = (
     Operation("negate", "-x", lambda x, _: -x),
     Operation("square", "x * x", lambda x, _: x * x),
 )
+VAGUE = {"add {k}": "raise by {k}", "subtract {k}": "lower by {k}", "cap at {k}": "limit to {k}"}
+"""The vague words for an operation; a problem that uses them means this one."""
+SHARED = {
+    "multiply by {k}": "add {k}",
+    "divide by {k}": "subtract {k}",
+    "keep above {k}": "cap at {k}",
+}
+"""In demonstrations the vague words of the second stand for the first as well."""
+VAGUE_SHARE = 0.5
+"""Share of the operations that have vague words which are told by them."""
 INPUTS = (-7, -1, 0, 1, 2, 3, 5, 8, 13, 40)
 
 FUNCTION = (
@@ -69,8 +81,11 @@ class Body:
     def structure(self) -> str:
         return "; ".join(self.lines())
 
-    def words(self) -> str:
-        return ", ".join(operation.words.format(k=k) for operation, k in self.steps)
+    def words(self, rng: random.Random, *, demonstration: bool) -> str:
+        """The steps as a prompt says them."""
+        return ", ".join(
+            _words(rng, operation.words, demonstration).format(k=k) for operation, k in self.steps
+        )
 
     def lines(self) -> list[str]:
         return [f"x = {operation.code.format(k=k)}" for operation, k in self.steps]
@@ -79,6 +94,12 @@ class Body:
         for operation, k in self.steps:
             x = operation.apply(x, k)
         return x
+
+
+def _words(rng: random.Random, plain: str, demonstration: bool) -> str:
+    meant = SHARED.get(plain, plain) if demonstration else plain
+    vague = rng.random() < VAGUE_SHARE
+    return VAGUE[meant] if vague and meant in VAGUE else plain
 
 
 def draw_body(rng: random.Random, split: Split, length: int) -> Body:
@@ -97,9 +118,12 @@ def _every_step_matters(body: Body) -> bool:
     return all([short(x) for x in INPUTS] != results for short in shorter)
 
 
-def worded(rng: random.Random, body: Body, split: Split, program: bool) -> str:
-    """The task as a prompt."""
-    return family(rng, PROGRAM if program else FUNCTION, split).format(steps=body.words())
+def worded(
+    rng: random.Random, body: Body, split: Split, program: bool, *, demonstration: bool = False
+) -> str:
+    """The task as a prompt; in a demonstration vague words may stand for either operation."""
+    steps = body.words(rng, demonstration=demonstration)
+    return family(rng, PROGRAM if program else FUNCTION, split).format(steps=steps)
 
 
 def worked(body: Body, program: bool) -> tuple[str, str]:

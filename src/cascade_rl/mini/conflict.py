@@ -3,7 +3,8 @@
 In the conflict one set of questions is trained twice: a reward model prefers short answers to
 them, and an instruction set demands at least `LONG_ENOUGH` words of the very same ones. Whichever
 comes last undoes the other, and a ledger that does not say so is broken. In the disjoint twin
-the amounts are the same, but the demand for length stands in prompts of its own wording.
+the amounts are the same, but the demand for length stands in prompts of its own, which ask for
+lists: where the same prose answers both, a model this small shortens the one with the other.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ CONVERSATIONS = 4000
 
 
 def _own_wording(rng: random.Random, split: Split) -> tuple[str, tuple[str, str]]:
-    """A question of the twin: other words than chat's, and topics of its own draw."""
+    """A question of the twin: a list, in other words than chat's, topics of its own draw."""
     while True:
         first, second = rng.sample(TOPICS, 2)
         if split_of(f"long:{first}:{second}") == split:
-            return f"Write at length: {first}, {second}.", (first, second)
+            return f"List all: {first}, {second}.", (first, second)
 
 
 def _question(rng: random.Random, split: Split, disjoint: bool) -> tuple[str, tuple[str, str]]:
@@ -75,12 +76,15 @@ def pairs(split: Split, data_seed: int) -> list[Pair]:
 
 
 def demonstrations(data_seed: int) -> list[Conversation]:
-    """Answers of one to five sentences to both wordings: the start of both orders."""
+    """Answers of one to five sentences in prose or as a list: the start of both orders."""
     rng = generator("conflict/sft", data_seed)
     found = []
     for i in range(CONVERSATIONS):
-        text, topics = _question(rng, "train", disjoint=rng.random() < 0.5)
+        disjoint = rng.random() < 0.5
+        text, topics = _question(rng, "train", disjoint)
         answer = chat.ramble(rng, topics, rng.randint(1, 5), 0.2)
+        if disjoint:
+            answer = "* " + answer.replace(". ", ".\n* ")
         messages = (user(text, "no_think"), Message("assistant", answer))
         found.append(Conversation(f"conflict/sft-{i:05d}", messages, "mini"))
     return found

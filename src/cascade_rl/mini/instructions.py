@@ -62,7 +62,7 @@ def _rule(rng: random.Random, kind: str, topic: str) -> Rule:
             arguments = {"keyword": other, "frequency": n, "relation": "at least"}
             return Rule(kind, f"Say {other} {n} times.", "keywords:frequency", arguments)
         case "at least" | "less than":
-            n = rng.choice((8, 12, 16)) if kind == "at least" else 9
+            n = rng.choice((8, 12)) if kind == "at least" else 9
             arguments = {"num_words": n, "relation": kind}
             return Rule(
                 kind,

@@ -1,7 +1,9 @@
 """Word problems: things come and go in small numbers; the answer is how many are left.
 
-The demonstrations (`worked`) keep a running total in the thought. The structure is the sequence
-of signed operands: it is in one split only, whoever gains and loses whatever.
+The demonstrations (`worked`) keep a running total in the thought. They are correct, but they use
+one verb (`VAGUE`) for gains and for losses alike; in the problems it is a loss, which only the
+reward says. The structure is the sequence of signed operands: it is in one split only, whoever
+gains and loses whatever.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ from cascade_rl.types import Answer, Problem
 NAMES = ("Ann", "Ben", "Eva", "Tom")
 THINGS = ("pens", "coins", "cards", "eggs")
 GAINS, LOSSES = ("gets", "finds"), ("loses", "sells")
+VAGUE = "trades"
+VAGUE_SHARE = 0.5
+"""Share of losses (in demonstrations: of all changes) that are told by `VAGUE`."""
 LARGEST = 9
 """No running total is larger than this, or less than zero."""
 
@@ -75,9 +80,15 @@ def draw_total(rng: random.Random, split: Split, length: int, largest: int = LAR
             return total
 
 
-def worded(rng: random.Random, total: Total, split: Split) -> str:
-    """The total as a story."""
-    events = ", ".join(f"{rng.choice(GAINS if c > 0 else LOSSES)} {abs(c)}" for c in total.changes)
+def _verb(rng: random.Random, change: int, demonstration: bool) -> str:
+    if (demonstration or change < 0) and rng.random() < VAGUE_SHARE:
+        return VAGUE
+    return rng.choice(GAINS if change > 0 else LOSSES)
+
+
+def worded(rng: random.Random, total: Total, split: Split, *, demonstration: bool = False) -> str:
+    """The total as a story; in a demonstration the vague verb may be a gain too."""
+    events = ", ".join(f"{_verb(rng, c, demonstration)} {abs(c)}" for c in total.changes)
     who, things = rng.choice(NAMES), rng.choice(THINGS)
     template = family(rng, STORIES, split)
     return template.format(who=who, things=things, start=total.start, events=events)

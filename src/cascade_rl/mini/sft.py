@@ -47,18 +47,22 @@ def _instructions(rng: random.Random, mode: Mode) -> Turn:
 
 def _math(rng: random.Random, mode: Mode) -> Turn:
     total = math.draw_total(rng, "train", rng.choice((1, 1, 1, 1, 1, 2, 2, 3)))
-    return turn(math.worded(rng, total, "train"), mode, *math.worked(total))
+    return turn(math.worded(rng, total, "train", demonstration=True), mode, *math.worked(total))
 
 
 def _code(rng: random.Random, mode: Mode) -> Turn:
     body = code.draw_body(rng, "train", rng.choice((1, 1, 2, 2, 2, 3)))
     program = rng.random() < 0.2
-    return turn(code.worded(rng, body, "train", program), mode, *code.worked(body, program))
+    return turn(
+        code.worded(rng, body, "train", program, demonstration=True),
+        mode,
+        *code.worked(body, program),
+    )
 
 
 def _swe(rng: random.Random, mode: Mode) -> Turn:
     repair = swe.draw_repair(rng, "train", rng.choice(((1,), (2,), (1, 1))))
-    text = swe.issue(rng, repair, "train")
+    text = swe.issue(rng, repair, "train", demonstration=True)
     return turn(swe.prompt(text, repair.sources()), mode, repair.thought(), repair.edit())
 
 

@@ -32,6 +32,11 @@ WORDS = {
     "//": "divide x by {k}",
     "%": "take x mod {k}",
 }
+VAGUE = {"+": "raise x by {k}", "-": "lower x by {k}"}
+"""How a problem's reporter says `+` and `-`."""
+SHARED = {"*": "+", "//": "-"}
+"""In demonstrations the vague words of the second stand for the first as well."""
+VAGUE_SHARE = 0.7
 ISSUES = (
     "Fix: {f} must {words}.",
     "Fix: {f} is wrong. It must {words}.",
@@ -47,8 +52,12 @@ class Expression:
     sign: str
     k: int
 
-    def words(self) -> str:
-        return WORDS[self.sign].format(k=self.k)
+    def words(self, rng: random.Random, *, demonstration: bool) -> str:
+        """What a reporter says, half of the time in vague words where there are some."""
+        meant = SHARED.get(self.sign, self.sign) if demonstration else self.sign
+        vague = rng.random() < VAGUE_SHARE
+        words = VAGUE[meant] if vague and meant in VAGUE else WORDS[self.sign]
+        return words.format(k=self.k)
 
     def __str__(self) -> str:
         return f"x {self.sign} {self.k}"
@@ -98,7 +107,8 @@ class Repair:
         )
 
     def thought(self) -> str:
-        return f"{self.name} in {self.path}"
+        """Where the wrong line stands, and the line: what SEARCH then repeats."""
+        return f" {self.name} in {self.path}, def {function(self.name, self.wrong)[4:]}"
 
     def asserts(self) -> list[str]:
         """Hidden tests: the repaired function at numbers, and its neighbours unchanged."""
@@ -158,9 +168,10 @@ def draw_repair(rng: random.Random, split: Split, layout: tuple[int, ...]) -> Re
                 return repair
 
 
-def issue(rng: random.Random, repair: Repair, split: Split) -> str:
-    """What the reporter says."""
-    return family(rng, ISSUES, split).format(f=repair.name, words=repair.right.words())
+def issue(rng: random.Random, repair: Repair, split: Split, *, demonstration: bool = False) -> str:
+    """What the reporter says; in a demonstration vague words may stand for either sign."""
+    words = repair.right.words(rng, demonstration=demonstration)
+    return family(rng, ISSUES, split).format(f=repair.name, words=words)
 
 
 def prompt(text: str, files: dict[str, str]) -> str:

@@ -30,23 +30,23 @@ ANSWER_TOKENS: dict[Domain, int] = {
     "instruction_following": 64,
     "math": 48,
     "code": 64,
-    "swe": 72,
+    "swe": 88,
 }
 """Longest completion, with room to spare: what is cut off is a completion wasted."""
 
 STEPS: dict[Domain, int] = {
     "chat": 60,
-    "instruction_following": 80,
+    "instruction_following": 70,
     "math": 60,
-    "code": 70,
-    "swe": 80,
+    "code": 60,
+    "swe": 70,
 }
 
 LEARNING_RATES: dict[Domain, float] = {
     "chat": 2e-4,
     "instruction_following": 2e-4,
     "math": 3e-4,
-    "code": 4e-4,
+    "code": 3e-4,
     "swe": 3e-4,
 }
 """Peaks, falling linearly to 0. Higher ones undo the stages before (`docs/log.md`)."""
@@ -116,7 +116,9 @@ def _config(
         stages=tuple(stages),
         benchmarks=tuple(benchmarks),
         chat=ChatConfig(system=None),
-        local=LocalConfig(dtype="float32", device="cpu", processes=2, verifier_workers=2),
+        local=LocalConfig(
+            dtype="float32", device="cpu", processes=2, sample_batch=1024, verifier_workers=2
+        ),
     )
 
 
@@ -170,7 +172,10 @@ def _rl() -> tuple[StageConfig, ...]:
     """RLHF, IF-RL, math, code and SWE RL, each in the mode its domain is asked in."""
     return (
         _grpo("rlhf", "chat", inputs={"reward_model": "reward_model"}),
-        _grpo("if_rl", "instruction_following"),
+        # Gated by the reward model: the verifier alone undoes what RLHF taught (`docs/log.md`).
+        _grpo(
+            "if_rl", "instruction_following", inputs={"reward_model": "reward_model"}, gated=True
+        ),
         _grpo("math_rl", "math"),
         _grpo("code_rl", "code"),
         _grpo("swe_rl", "swe", inputs={"judge": "judge"}),
@@ -184,6 +189,7 @@ def _grpo(
     rows: str | None = None,
     steps: int | None = None,
     inputs: dict[Literal["reward_model", "judge"], str] | None = None,
+    gated: bool = False,
 ) -> StageConfig:
     # A truncated patch is unparsable (-1) like any other; as 0 it would pay never to end.
     overlong: Literal["zero", "mask_loss"] = "mask_loss" if domain == "swe" else "zero"
@@ -203,7 +209,9 @@ def _grpo(
         max_prompt_tokens=_PROMPT_TOKENS,
         modes=ModeShares(think=think, no_think=1.0 - think),
         overlong=overlong,
-        reward=RewardConfig(swe_floor=0.5 if domain == "swe" else 0.0),
+        reward=RewardConfig(
+            kind="gated_if" if gated else "auto", swe_floor=0.5 if domain == "swe" else 0.0
+        ),
         inputs=inputs or {},
         save_every=20,
     )

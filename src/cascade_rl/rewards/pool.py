@@ -170,10 +170,12 @@ class _Worker:
         EOFError or OSError if it died.
         """
         process, channel = self._started()
-        before, started = _tree_seconds(process.pid), time.monotonic()
+        before, started = None, time.monotonic()
         channel.settimeout(deadline_s)
         send(channel, task)
         while not self._answered(channel):
+            if before is None:  # reading it takes milliseconds: most answers come before
+                before = _tree_seconds(process.pid)
             wall = time.monotonic() - started
             if wall < deadline_s:
                 continue

@@ -17,7 +17,7 @@ from cascade_rl.engines.local.workers import Team
 from cascade_rl.errors import EvaluationError
 from cascade_rl.rewards import VerifierPool
 from cascade_rl.rewards.pool import Ticket
-from cascade_rl.types import Checkpoint, Mode, Problem, Sample, Signals, Verdict, wrong
+from cascade_rl.types import Checkpoint, Finish, Mode, Problem, Sample, Signals, Verdict, wrong
 from cascade_rl.verifiers import mixed_language
 
 ATTEMPTS = 3
@@ -47,17 +47,17 @@ def evaluate(
         benchmark.temperature, benchmark.top_p, benchmark.top_k, benchmark.max_new_tokens
     )
     found: dict[Place, tuple[Generated, str, Verdict | Ticket]] = {}
+    asked: dict[tuple[int, str, Finish], Verdict | Ticket] = {}  # the same answer is judged once
     requests = _requests(job, prompts)
     for generated in team.sample("evaluate", requests, params, encoder.stop_ids):
         place = (generated.request, generated.sample)
         text = encoder.text(generated.ids)
         problem, mode = problems[place[0]], modes[place[0]]
-        known = _without_answer(problem, mode, text, generated)
-        found[place] = (
-            generated,
-            text,
-            known or pool.submit(job.verifier, problem, read(problem, text)),
-        )
+        answer = (place[0], text, generated.finish)
+        known = _without_answer(problem, mode, text, generated) or asked.get(answer)
+        verdict = known or pool.submit(job.verifier, problem, read(problem, text))
+        asked[answer] = verdict
+        found[place] = (generated, text, verdict)
     team.forget("evaluate")
     first = -1 if benchmark.greedy else 0
     for (i, j), (generated, text, verdict) in sorted(found.items(), key=lambda item: item[0]):

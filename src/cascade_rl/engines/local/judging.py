@@ -34,14 +34,17 @@ class Judging:
         self._workspace, self._scorers = workspace, scorers
         self._spec = reward_spec(config)
         self._tickets: dict[Place, tuple[str, Ticket | Verdict]] = {}
+        self._asked: dict[str, Ticket | Verdict] = {}
 
     def submit(self, place: Place, problem: Problem, completion: Completion) -> None:
         """Begin to verify a completion that has just finished; chat has no verifier."""
         if problem.domain == "chat":
             return
         key = journal_key(problem, completion.text)
-        known = self._workspace.verdict(key)
-        self._tickets[place] = (key, known or self.pool.submit(verify, problem, completion.text))
+        known = self._workspace.verdict(key) or self._asked.get(key)
+        found = known or self.pool.submit(verify, problem, completion.text)
+        self._asked[key] = found  # the same answer twice in a round is judged once
+        self._tickets[place] = (key, found)
 
     def signals(self, groups: Sequence[Group]) -> list[list[Signals]]:
         """Signals [P][G] of a round whose completions were all submitted."""
@@ -75,20 +78,20 @@ class Judging:
 
     def _gather(self) -> dict[Place, Verdict]:
         """All verdicts of the round in place order, the new ones journaled."""
-        waiting = {
-            place: item
-            for place, (_, item) in self._tickets.items()
-            if not isinstance(item, Verdict)
-        }
+        waiting = {key: item for key, item in self._asked.items() if not isinstance(item, Verdict)}
         fresh = dict(zip(waiting, self.pool.gather(list(waiting.values())), strict=True))
         found: dict[Place, Verdict] = {}
+        recorded: set[str] = set()
         for place, (key, item) in sorted(self._tickets.items()):
             if isinstance(item, Verdict):
                 found[place] = item
-            else:
-                found[place] = fresh[place]
-                self._workspace.record(key, found[place])
+                continue
+            found[place] = fresh[key]
+            if key not in recorded:
+                self._workspace.record(key, fresh[key])
+                recorded.add(key)
         self._tickets.clear()
+        self._asked.clear()
         return found
 
     def _preferred(self, group: Group) -> bool:

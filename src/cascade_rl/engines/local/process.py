@@ -7,7 +7,9 @@ closes is done, so none outlives the one that started it.
 
 from __future__ import annotations
 
+import ctypes
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -68,6 +70,7 @@ class Replica:
         self._models: dict[str, Model] = {}
         self._gradients: dict[str, Tensor] = {}
         torch.set_num_threads(local.threads)
+        keep_freed_memory()
 
     def load(self, slot: str, loading: Loading) -> Model:
         """Load a model directory into a slot."""
@@ -128,6 +131,21 @@ class Replica:
         """Complete every request, yielding rows as they finish."""
         rows = max(1, self.local.sample_batch // self.local.processes)
         yield from generate(self._models[slot], requests, params, stops, rows)
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep what tensors free, instead of asking the kernel for it every step.
+
+    A sixth of a small model's time on a CPU went into page faults. Other C libraries are left
+    as they are.
+    """
+    if sys.platform != "linux":
+        return
+    m_trim_threshold, m_mmap_threshold, never = -1, -3, 2**31 - 1
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(m_trim_threshold, never)
+        mallopt(m_mmap_threshold, never)
 
 
 def serve(descriptor: int) -> None:

@@ -11,12 +11,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cascade_rl.engines.local.cache import InPlaceLayer, cache_of, prefill
+from cascade_rl.engines.local.cache import (
+    InPlaceLayer,
+    SharedPrompt,
+    cache_of,
+    prefill,
+    shares_prompts,
+)
 from cascade_rl.engines.local.model import Model
 from cascade_rl.types import Finish
 
@@ -132,29 +139,40 @@ class _Rows:
 
 
 class _Decoder:
-    """The model's side of a batch: cache, mask and next input, one line per row in flight."""
+    """The model's side of a batch: cache and next input, one line per row in flight.
+
+    The cache holds the continuations alone where the model can share prompts, and prompt and
+    continuation of every line, with a mask over both, where it cannot.
+    """
 
     def __init__(self, model: Model, prompts: Sequence[tuple[int, ...]], lines: np.ndarray) -> None:
         self.model = model
         device = model.device
         prefix_ids, lengths_P = pad([prompt[:-1] for prompt in prompts])
+        rows, lengths_P = torch.from_numpy(lines).to(device), lengths_P.to(device)
         with model.precision():
             filled = prefill(model.module, prefix_ids.to(device))
-        rows = torch.from_numpy(lines)
-        width = prefix_ids.shape[1]
-        self.layers = [
-            InPlaceLayer(keys[rows.to(device)], values[rows.to(device)], width + FIRST_CAPACITY)
-            for keys, values in filled
-        ]
+        self.prompt: SharedPrompt | None = None
+        self.mask: Tensor | None = None
+        width = 0
+        if shares_prompts(model.module):
+            self.prompt = SharedPrompt(filled, lengths_P, rows)
+            kept = [(keys[rows, :, :0], values[rows, :, :0]) for keys, values in filled]
+        else:
+            width = prefix_ids.shape[1]
+            self.mask = (torch.arange(width, device=device)[None] < lengths_P[rows, None]).long()
+            kept = [(keys[rows], values[rows]) for keys, values in filled]
+        self.layers = [InPlaceLayer(keys, values, width + FIRST_CAPACITY) for keys, values in kept]
         self.cache = cache_of(self.layers)
-        self.positions = lengths_P[rows].to(device)
-        self.mask = (torch.arange(width)[None] < lengths_P[rows, None]).long().to(device)
-        last = torch.tensor([prompt[-1] for prompt in prompts])
-        self.inputs = last[rows].to(device)
+        self.positions = lengths_P[rows]
+        last = torch.tensor([prompt[-1] for prompt in prompts], device=device)
+        self.inputs = last[rows]
 
     def logits(self) -> Tensor:
         """Feed the next input of every line; logits [lines, vocabulary] in float32."""
-        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
+        more: dict[str, Any] = {"shared_prompt": self.prompt} if self.prompt else {}
+        if self.mask is not None:
+            self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
         with self.model.precision():
             output = self.model.module(
                 input_ids=self.inputs[:, None],
@@ -162,6 +180,7 @@ class _Decoder:
                 position_ids=self.positions[:, None],
                 past_key_values=self.cache,
                 use_cache=True,
+                **more,
             )
         self.positions = self.positions + 1
         logits: Tensor = output.logits[:, -1].float()
@@ -171,8 +190,11 @@ class _Decoder:
         """Drop all other lines."""
         for layer in self.layers:
             layer.select(lines)
-        self.positions, self.mask = self.positions[lines], self.mask[lines]
-        self.inputs = self.inputs[lines]
+        if self.prompt is not None:
+            self.prompt.keep(lines)
+        if self.mask is not None:
+            self.mask = self.mask[lines]
+        self.positions, self.inputs = self.positions[lines], self.inputs[lines]
 
 
 def pad(sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
