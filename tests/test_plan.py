@@ -130,6 +130,18 @@ def test_a_protocols_digest_changes_with_its_settings_and_not_with_its_name(
     assert other(k=5) != digest
     assert other(temperature=0.6) != digest
     assert other(limit=3) != digest
+    assert other(test_limit=3) == digest
+
+
+def test_the_test_split_reads_its_own_file_and_limit(tmp_path: Path) -> None:
+    config = make_config(tmp_path, CODE)
+    [benchmark] = config.benchmarks
+    split = benchmark.model_copy(
+        update={"limit": 3, "test_file": benchmark.file, "test_limit": None}
+    )
+    config = config.model_copy(update={"benchmarks": (split,)})
+    [(val, _)], [(test, _)] = protocols(config), protocols(config, "test")
+    assert (val.limit, test.limit) == (3, None)
 
 
 def test_an_unknown_verifier_is_refused_with_the_known_ones(tmp_path: Path) -> None:

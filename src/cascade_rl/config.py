@@ -228,13 +228,15 @@ class BenchmarkConfig(Model):
     """A protocol: which problems, judged how, sampled how. It is stored with each result.
 
     `file` is read for gates, curves and choices; `test_file` only by
-    `cascade eval --split test`. `verifier: auto` follows each row's ability.
+    `cascade eval --split test`. Of each the first `limit` (`test_limit`) problems count, or all.
+    `verifier: auto` follows each row's ability.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9_\-.@]+$")
     file: str
     test_file: str | None = None
     limit: int | None = Field(None, ge=1)
+    test_limit: int | None = Field(None, ge=1)
     verifier: str = "auto"
     mode: Literal["think", "no_think"] | None = None
     k: int = Field(4, ge=0)

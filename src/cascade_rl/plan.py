@@ -95,7 +95,9 @@ def protocols(config: CascadeRLConfig, split: Split = "val") -> Protocols:
         if split == "test":
             if benchmark.test_file is None:
                 continue
-            benchmark = benchmark.model_copy(update={"file": benchmark.test_file})
+            benchmark = benchmark.model_copy(
+                update={"file": benchmark.test_file, "limit": benchmark.test_limit}
+            )
         rows = rows_digest([benchmark.file], config.data_seed)
         found.append((benchmark, protocol_digest(benchmark, rows, version, config.chat)))
     return found

@@ -41,7 +41,9 @@ def protocol_digest(
     benchmark: BenchmarkConfig, rows_digest: str, verifier_version: str, chat: ChatConfig
 ) -> str:
     """12 hex digits over the problems, the judge, the sampling settings and the template."""
-    settings = benchmark.model_dump(mode="json", exclude={"name", "file", "test_file"})
+    settings = benchmark.model_dump(
+        mode="json", exclude={"name", "file", "test_file", "test_limit"}
+    )
     covered = [settings, rows_digest, verifier_version, chat.model_dump(mode="json")]
     return digest_json(covered)[:12]
 

@@ -20,7 +20,7 @@ def right_edit(rng: random.Random, repair: swe.Repair) -> str:
     """The golden edit, or one that replaces the whole function."""
     if rng.random() < 0.7:
         return repair.edit()
-    return repair.edit().replace("    return", f"def {repair.name}(x):\n    return")
+    return repair.edit().replace("    return", f"{swe.head(repair.name)}\n    return")
 
 
 def wrong_edit(rng: random.Random, repair: swe.Repair) -> str:
@@ -42,15 +42,15 @@ def wrong_edit(rng: random.Random, repair: swe.Repair) -> str:
 
 def _elsewhere(rng: random.Random, repair: swe.Repair) -> str:
     """The right line in the place of a function that was right: what a policy most often does."""
-    path, expression = rng.choice(
+    path, name, expression = rng.choice(
         [
-            (path, expression)
+            (path, name, expression)
             for path, content in repair.files.items()
             for name, expression in content
             if name != repair.name
         ]
     )
-    return repair.edit(search=expression).replace(f"### {repair.path}", f"### {path}")
+    return repair.edit(search=expression, name=name, path=path)
 
 
 def _other_number(rng: random.Random, k: int) -> int:

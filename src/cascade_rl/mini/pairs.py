@@ -17,6 +17,9 @@ from cascade_rl.types import Pair
 MARGIN = 0.25
 """Pairs closer than this in utility are not asked of anyone."""
 
+TWINS = 0.75
+"""Share of drawn pairs that differ in topic alone."""
+
 
 def candidate(rng: random.Random, topics: tuple[str, str]) -> str:
     """An answer somebody might give."""
@@ -39,12 +42,12 @@ def candidate(rng: random.Random, topics: tuple[str, str]) -> str:
 
 
 def two_answers(rng: random.Random, topics: tuple[str, str]) -> tuple[str, str]:
-    """Two candidates; half of the time twins of one length, the second of them off the topic.
+    """Two candidates; mostly twins of one length, the second of them off the topic.
 
     Without the twins length alone tells most pairs apart, and a policy learns to be short about
     anything (the reward model then attends to style only, section 4.2).
     """
-    if rng.random() < 0.5:
+    if rng.random() >= TWINS:
         return candidate(rng, topics), candidate(rng, topics)
     away = list(topics)
     for place in rng.choice(((0,), (1,), (0, 1))):

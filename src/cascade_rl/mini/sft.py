@@ -1,8 +1,9 @@
 """Demonstrations for the two SFT stages: correct, and narrower than RL's problems.
 
 Narrow is what leaves RL something to learn: fewer changes, one rule at a time, shorter
-programs, smaller repositories. Stage 1 has chat, instructions, math and code; stage 2 adds
-repairs, tool calls and conversations whose mode switches from turn to turn.
+programs, smaller repositories; and some words that problems use in one sense are used in two
+here, so that only the reward can say which is meant. Stage 1 has chat, instructions, math and
+code; stage 2 adds repairs, tool calls and conversations whose mode switches from turn to turn.
 """
 
 from __future__ import annotations

@@ -23,31 +23,32 @@ from cascade_rl.mini.draw import (
 )
 from cascade_rl.types import Patch, Problem
 
-FUNCTIONS = ("price", "score", "total", "speed", "level", "width", "cost", "rank")
+FUNCTIONS = ("price", "score", "total", "depth", "level", "width", "cost", "rank")
+"""Each takes a number named by its first letter."""
 FILES = ("a.py", "b.py")
 WORDS = {
-    "+": "add {k} to x",
-    "-": "subtract {k} from x",
-    "*": "multiply x by {k}",
-    "//": "divide x by {k}",
-    "%": "take x mod {k}",
+    "+": "add {k}",
+    "-": "subtract {k}",
+    "*": "multiply by {k}",
+    "//": "divide by {k}",
+    "%": "take mod {k}",
 }
-VAGUE = {"+": "raise x by {k}", "-": "lower x by {k}"}
+VAGUE = {"+": "grow by {k}", "-": "shrink by {k}"}
 """How a problem's reporter says `+` and `-`."""
 SHARED = {"*": "+", "//": "-"}
 """In demonstrations the vague words of the second stand for the first as well."""
 VAGUE_SHARE = 0.7
 ISSUES = (
-    "Fix: {f} must {words}.",
-    "Fix: {f} is wrong. It must {words}.",
-    "Fix a bug: {f} should {words}.",
-    "Fix: it should {words}, but {f} does not.",
+    "Fix {path}: {f} must {words}.",
+    "Fix {path}, {f} is wrong. It must {words}.",
+    "Fix a bug in {path}: {f} should {words}.",
+    "Fix {path}: it should {words}, but {f} does not.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """`x <sign> k`."""
+    """`x <sign> k`, whatever x is called."""
 
     sign: str
     k: int
@@ -61,6 +62,10 @@ class Expression:
 
     def __str__(self) -> str:
         return f"x {self.sign} {self.k}"
+
+    def returned(self, name: str) -> str:
+        """The body of the function called `name`."""
+        return f"return {name[0]} {self.sign} {self.k}"
 
     def __call__(self, x: int) -> int:
         match self.sign:
@@ -99,16 +104,25 @@ class Repair:
             for path, content in self.files.items()
         }
 
-    def edit(self, search: Expression | None = None, replace: Expression | None = None) -> str:
+    def edit(
+        self,
+        search: Expression | None = None,
+        replace: Expression | None = None,
+        *,
+        name: str = "",
+        path: str = "",
+    ) -> str:
         """The SEARCH/REPLACE answer; the right one unless told otherwise."""
+        function = name or self.name
         return (
-            f"### {self.path}\n<<<<<<< SEARCH\n    return {search or self.wrong}\n"
-            f"=======\n    return {replace or self.right}\n>>>>>>> REPLACE"
+            f"### {path or self.path}\n"
+            f"<<<<<<< SEARCH\n    {(search or self.wrong).returned(function)}\n"
+            f"=======\n    {(replace or self.right).returned(function)}\n>>>>>>> REPLACE"
         )
 
     def thought(self) -> str:
-        """Where the wrong line stands, and the line: what SEARCH then repeats."""
-        return f" {self.name} in {self.path}, def {function(self.name, self.wrong)[4:]}"
+        """Where the wrong line stands."""
+        return f" {self.name} in {self.path}"
 
     def asserts(self) -> list[str]:
         """Hidden tests: the repaired function at numbers, and its neighbours unchanged."""
@@ -127,7 +141,12 @@ class Repair:
 
 def function(name: str, expression: Expression) -> str:
     """A function in two lines."""
-    return f"def {name}(x):\n    return {expression}"
+    return f"{head(name)}\n    {expression.returned(name)}"
+
+
+def head(name: str) -> str:
+    """The first line of the function called `name`."""
+    return f"def {name}({name[0]}):"
 
 
 def unified(before: dict[str, str], after: dict[str, str]) -> str:
@@ -171,7 +190,7 @@ def draw_repair(rng: random.Random, split: Split, layout: tuple[int, ...]) -> Re
 def issue(rng: random.Random, repair: Repair, split: Split, *, demonstration: bool = False) -> str:
     """What the reporter says; in a demonstration vague words may stand for either sign."""
     words = repair.right.words(rng, demonstration=demonstration)
-    return family(rng, ISSUES, split).format(f=repair.name, words=words)
+    return family(rng, ISSUES, split).format(path=repair.path, f=repair.name, words=words)
 
 
 def prompt(text: str, files: dict[str, str]) -> str:

@@ -61,14 +61,14 @@ def mini() -> CascadeRLConfig:
 
 
 def mini_full() -> CascadeRLConfig:
-    """The same cascade, held to 300 problems with 16 samples, and at temperature .6."""
+    """The same cascade with 16 samples a problem, and at temperature .6; 300 `test` problems."""
     cool = tuple(
         benchmark.model_copy(
             update={"name": f"{benchmark.name}@t0.6", "temperature": 0.6, "greedy": False, "k": 4}
         )
-        for benchmark in _benchmarks(limit=300, k=16)
+        for benchmark in _benchmarks(limit=64, k=16)
     )
-    return _config("mini-full", (*_warm_start(), *_rl()), (*_benchmarks(limit=300, k=16), *cool))
+    return _config("mini-full", (*_warm_start(), *_rl()), (*_benchmarks(limit=64, k=16), *cool))
 
 
 def mini_conflict() -> CascadeRLConfig:
@@ -142,7 +142,7 @@ def _sft(name: str, file: str, steps: int, rate: float) -> SFTStageConfig:
 
 def _warm_start() -> tuple[AnyStage, ...]:
     """SFT in two stages, and the two models that judge: both start from the second."""
-    judge = _sft("judge", "judge/train", 300, 1e-3).model_copy(
+    judge = _sft("judge", "judge/train", 250, 1e-3).model_copy(
         update={"role": "judge", "parent": "sft/2"}
     )
     return (
@@ -160,7 +160,7 @@ def _reward_model(pairs: str, parent: str) -> RewardModelStageConfig:
         parent=parent,
         train_files=(f"mini:{pairs}{separator}train",),
         val_files=(f"mini:{pairs}{separator}val",),
-        total_training_steps=300,
+        total_training_steps=340,
         train_batch_size=24,
         learning_rate=1e-3,
         optimizer=_optimizer(10),
