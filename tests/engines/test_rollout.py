@@ -153,3 +153,18 @@ def test_a_journaled_verdict_is_not_decided_again(stage: Stage) -> None:
 def test_the_reward_of_a_stage_is_what_its_config_says() -> None:
     spec = reward_spec(rl_stage(domain="chat", overlong="exclude"))
     assert (spec.kind, spec.overlong) == ("preference", "exclude")
+
+
+def test_the_same_answer_twice_in_a_round_is_judged_once_and_journaled_once(stage: Stage) -> None:
+    stage.roller(rl_stage(), comma_problems(1))
+    judging = Judging(rl_stage(), stage.workspace, stage.pool, {})
+    [problem] = comma_problems(1)
+    other = Completion("y, y", (5,), (-1.0,), (-1.0,), "stop")
+    answers = (completion(), other, completion())
+    before = stage.pool.stats.verdicts
+    for j, answer in enumerate(answers):
+        judging.submit((0, j), problem, answer)
+    [signals] = judging.signals([Group(problem, None, answers)])
+    assert stage.pool.stats.verdicts - before == 2
+    assert signals[0].verdict == signals[2].verdict is not None
+    assert stage.workspace.verdict(journal_key(problem, "x")) == signals[0].verdict

@@ -55,6 +55,20 @@ def children() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
 
 
+def test_a_prompt_answer_costs_no_look_at_the_process_table(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr("cascade_rl.rewards.pool._tree_seconds", lambda pid: looks.append(pid) or 0)
+    with VerifierPool(1) as pool:
+        pool.gather([pool.submit(echo, PROBLEM, "start the worker")])
+        looks.clear()
+        pool.gather([pool.submit(echo, PROBLEM, str(i)) for i in range(20)])
+        assert looks == []
+        pool.gather([pool.submit(sleepy, PROBLEM, "1.3")])
+        assert len(looks) == 1
+
+
 def test_verdicts_come_in_the_order_of_submission() -> None:
     with VerifierPool(2) as pool:
         waits = ["0.3", "0", "0.1", "0", "0.2"]

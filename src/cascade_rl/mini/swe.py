@@ -169,11 +169,10 @@ def draw_expression(rng: random.Random) -> Expression:
 
 
 def draw_repair(rng: random.Random, split: Split, layout: tuple[int, ...]) -> Repair:
-    """A repair of the split in files of `layout[i]` functions each, all lines different."""
+    """A repair of the split in files of `layout[i]` functions each, no two with one sign."""
     while True:
-        expressions = [draw_expression(rng) for _ in range(sum(layout) + 1)]
-        if len({str(e) for e in expressions}) == len(expressions):
-            right, *shown = expressions
+        right, *shown = (draw_expression(rng) for _ in range(sum(layout) + 1))
+        if len({e.sign for e in shown}) == len(shown) and right not in shown:
             names = rng.sample(FUNCTIONS, len(shown))
             functions = list(zip(names, shown, strict=True))
             wrong = rng.randrange(len(shown))

@@ -35,19 +35,19 @@ ANSWER_TOKENS: dict[Domain, int] = {
 """Longest completion, with room to spare: what is cut off is a completion wasted."""
 
 STEPS: dict[Domain, int] = {
-    "chat": 60,
-    "instruction_following": 70,
-    "math": 60,
+    "chat": 50,
+    "instruction_following": 64,
+    "math": 50,
     "code": 60,
-    "swe": 70,
+    "swe": 64,
 }
 
 LEARNING_RATES: dict[Domain, float] = {
     "chat": 2e-4,
     "instruction_following": 2e-4,
     "math": 3e-4,
-    "code": 3e-4,
-    "swe": 3e-4,
+    "code": 2e-4,
+    "swe": 2.5e-4,
 }
 """Peaks, falling linearly to 0. Higher ones undo the stages before (`docs/log.md`)."""
 
@@ -142,7 +142,7 @@ def _sft(name: str, file: str, steps: int, rate: float) -> SFTStageConfig:
 
 def _warm_start() -> tuple[AnyStage, ...]:
     """SFT in two stages, and the two models that judge: both start from the second."""
-    judge = _sft("judge", "judge/train", 250, 1e-3).model_copy(
+    judge = _sft("judge", "judge/train", 200, 1e-3).model_copy(
         update={"role": "judge", "parent": "sft/2"}
     )
     return (
