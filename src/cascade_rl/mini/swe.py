@@ -37,7 +37,7 @@ VAGUE = {"+": "grow by {k}", "-": "shrink by {k}"}
 """How a problem's reporter says `+` and `-`."""
 SHARED = {"*": "+", "//": "-"}
 """In demonstrations the vague words of the second stand for the first as well."""
-VAGUE_SHARE = 0.7
+VAGUE_SHARE = 0.9
 ISSUES = (
     "Fix {path}: {f} must {words}.",
     "Fix {path}, {f} is wrong. It must {words}.",

@@ -35,19 +35,19 @@ ANSWER_TOKENS: dict[Domain, int] = {
 """Longest completion, with room to spare: what is cut off is a completion wasted."""
 
 STEPS: dict[Domain, int] = {
-    "chat": 50,
+    "chat": 60,
     "instruction_following": 64,
-    "math": 50,
+    "math": 64,
     "code": 60,
-    "swe": 64,
+    "swe": 70,
 }
 
 LEARNING_RATES: dict[Domain, float] = {
     "chat": 2e-4,
-    "instruction_following": 2e-4,
+    "instruction_following": 1.5e-4,
     "math": 3e-4,
-    "code": 2e-4,
-    "swe": 2.5e-4,
+    "code": 2.5e-4,
+    "swe": 3e-4,
 }
 """Peaks, falling linearly to 0. Higher ones undo the stages before (`docs/log.md`)."""
 
