@@ -39,10 +39,10 @@ SHARED = {"*": "+", "//": "-"}
 """In demonstrations the vague words of the second stand for the first as well."""
 VAGUE_SHARE = 0.9
 ISSUES = (
-    "Fix {path}: {f} must {words}.",
-    "Fix {path}, {f} is wrong. It must {words}.",
-    "Fix a bug in {path}: {f} should {words}.",
-    "Fix {path}: it should {words}, but {f} does not.",
+    "Fix {path}: {f} returns {wrong}, it must {words}.",
+    "Fix {path}, {f} is wrong: it returns {wrong} and must {words}.",
+    "Fix a bug in {path}: {f} should {words}, it returns {wrong}.",
+    "Fix {path}: it should {words}, but {f} returns {wrong}.",
 )
 
 
@@ -63,9 +63,9 @@ class Expression:
     def __str__(self) -> str:
         return f"x {self.sign} {self.k}"
 
-    def returned(self, name: str) -> str:
-        """The body of the function called `name`."""
-        return f"return {name[0]} {self.sign} {self.k}"
+    def of(self, name: str) -> str:
+        """As the function called `name` has it."""
+        return f"{name[0]} {self.sign} {self.k}"
 
     def __call__(self, x: int) -> int:
         match self.sign:
@@ -116,8 +116,8 @@ class Repair:
         function = name or self.name
         return (
             f"### {path or self.path}\n"
-            f"<<<<<<< SEARCH\n    {(search or self.wrong).returned(function)}\n"
-            f"=======\n    {(replace or self.right).returned(function)}\n>>>>>>> REPLACE"
+            f"<<<<<<< SEARCH\n    return {(search or self.wrong).of(function)}\n"
+            f"=======\n    return {(replace or self.right).of(function)}\n>>>>>>> REPLACE"
         )
 
     def thought(self) -> str:
@@ -141,7 +141,7 @@ class Repair:
 
 def function(name: str, expression: Expression) -> str:
     """A function in two lines."""
-    return f"{head(name)}\n    {expression.returned(name)}"
+    return f"{head(name)}\n    return {expression.of(name)}"
 
 
 def head(name: str) -> str:
@@ -189,7 +189,9 @@ def draw_repair(rng: random.Random, split: Split, layout: tuple[int, ...]) -> Re
 def issue(rng: random.Random, repair: Repair, split: Split, *, demonstration: bool = False) -> str:
     """What the reporter says; in a demonstration vague words may stand for either sign."""
     words = repair.right.words(rng, demonstration=demonstration)
-    return family(rng, ISSUES, split).format(path=repair.path, f=repair.name, words=words)
+    wrong = repair.wrong.of(repair.name)
+    template = family(rng, ISSUES, split)
+    return template.format(path=repair.path, f=repair.name, wrong=wrong, words=words)
 
 
 def prompt(text: str, files: dict[str, str]) -> str:
@@ -209,11 +211,13 @@ def as_problem(repair: Repair, text: str, split: Split) -> Problem:
 
 
 def problems(split: Split, data_seed: int) -> list[Problem]:
-    """Two or three functions in one or two files."""
+    """Two or three functions in one or two files; mostly a sign that reporters are vague about."""
     rng = generator(f"swe/{split}", data_seed)
 
-    def draw() -> Problem:
+    def draw() -> Problem | None:
         repair = draw_repair(rng, split, rng.choice(((2,), (1, 1), (2, 1), (1, 2))))
+        if repair.right.sign not in VAGUE and rng.random() < 0.6:
+            return None
         return as_problem(repair, issue(rng, repair, split), split)
 
     return collect(draw, TRAIN_ROWS if split == "train" else EVAL_ROWS)
