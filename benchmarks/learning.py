@@ -25,7 +25,14 @@ from cascade_rl.cli.common import load
 from cascade_rl.config import CascadeRLConfig, StageConfig
 from cascade_rl.engines.scorer import RewardModelScorer
 from cascade_rl.evaluation.compare import Comparison, Model, compare
-from cascade_rl.evaluation.ledger import Ledger, Score, StageScores, forgotten, pool
+from cascade_rl.evaluation.ledger import (
+    Ledger,
+    Score,
+    StageScores,
+    build_ledger,
+    forgotten,
+    pool,
+)
 from cascade_rl.mini import rows
 from cascade_rl.store import Run
 from cascade_rl.trainer import CascadedRLTrainer
@@ -162,8 +169,28 @@ def _interval(score: Score, what: str) -> str:
     return f"{change:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
+def every_run(runs: Sequence[Run], domains: Sequence[str]) -> str:
+    """A Markdown table: stage by domain, mean and deviation over the runs, then every run.
+
+    A run is its mean at T = 1, its greedy score and its pass@k.
+    """
+    tables = [table(build_ledger(run.scores("test"))) for run in runs]
+    lines = ["| after | " + " | ".join(domains) + " |", "|---" * (1 + len(domains)) + "|"]
+    for stage in tables[0]:
+        cells = [_cell([found[stage][domain] for found in tables]) for domain in domains]
+        lines.append(f"| {stage} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(scores: Sequence[Score]) -> str:
+    means = [score["mean"] for score in scores]
+    deviation = statistics.stdev(means) if len(means) > 1 else 0.0
+    runs = "; ".join(f"{s['mean']:.2f} {s['greedy']:.2f} {s['pass']:.2f}" for s in scores)
+    return f"**{statistics.fmean(means):.2f}** ± {deviation:.2f} ({runs})"
+
+
 def main() -> int:
-    """Train, look, print every bar."""
+    """Train, look, print every run and every bar."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="mini-full")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -174,7 +201,9 @@ def main() -> int:
         output = arguments.output / f"seed-{seed}"
         train(load(arguments.preset, [f"seed={seed}"]), output)
         outputs.append(output)
-    found = bars([Run(output) for output in outputs], load(arguments.preset))
+    runs, config = [Run(output) for output in outputs], load(arguments.preset)
+    print(every_run(runs, [stage.domain for stage in rl_stages(config)]))
+    found = bars(runs, config)
     for met, text in found:
         print("ok  " if met else "MISS", text)
     missed = sum(not met for met, _ in found)

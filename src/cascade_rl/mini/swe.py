@@ -38,6 +38,7 @@ VAGUE = {"+": "grow by {k}", "-": "shrink by {k}"}
 SHARED = {"*": "+", "//": "-"}
 """In demonstrations the vague words of the second stand for the first as well."""
 VAGUE_SHARE = 0.9
+"""How often a reporter who can be vague is."""
 ISSUES = (
     "Fix {path}: {f} returns {wrong}, it must {words}.",
     "Fix {path}, {f} is wrong: it returns {wrong} and must {words}.",
@@ -54,7 +55,7 @@ class Expression:
     k: int
 
     def words(self, rng: random.Random, *, demonstration: bool) -> str:
-        """What a reporter says, half of the time in vague words where there are some."""
+        """What a reporter says, mostly in vague words where there are some."""
         meant = SHARED.get(self.sign, self.sign) if demonstration else self.sign
         vague = rng.random() < VAGUE_SHARE
         words = VAGUE[meant] if vague and meant in VAGUE else WORDS[self.sign]
