@@ -38,7 +38,7 @@ def _chat(rng: random.Random, mode: Mode) -> Turn:
 def _instructions(rng: random.Random, mode: Mode) -> Turn:
     topic = rng.choice(TOPICS)
     while True:
-        rules = instructions.draw_rules(rng, "train", topic, rng.choice((1, 1, 2)))
+        rules = instructions.draw_rules(rng, "train", topic, rng.choice((1, 1, 1, 2)))
         if instructions.possible_length(topic, rules):
             break
     answer = instructions.short_enough(rng, topic, rules)

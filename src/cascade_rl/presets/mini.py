@@ -36,7 +36,7 @@ ANSWER_TOKENS: dict[Domain, int] = {
 
 STEPS: dict[Domain, int] = {
     "chat": 60,
-    "instruction_following": 70,
+    "instruction_following": 74,
     "math": 64,
     "code": 60,
     "swe": 70,
@@ -44,7 +44,7 @@ STEPS: dict[Domain, int] = {
 
 LEARNING_RATES: dict[Domain, float] = {
     "chat": 2e-4,
-    "instruction_following": 1.6e-4,
+    "instruction_following": 2.2e-4,
     "math": 3e-4,
     "code": 2.5e-4,
     "swe": 3e-4,
