@@ -44,7 +44,7 @@ STEPS: dict[Domain, int] = {
 
 LEARNING_RATES: dict[Domain, float] = {
     "chat": 2e-4,
-    "instruction_following": 2.2e-4,
+    "instruction_following": 2e-4,
     "math": 3e-4,
     "code": 2.5e-4,
     "swe": 3e-4,
