@@ -84,7 +84,7 @@ def _tool(rng: random.Random) -> tuple[Message, ...]:
 
 Draw = Callable[[random.Random, Mode], Turn]
 STAGE_1: Mapping[Draw, int] = {_chat: 2, _instructions: 4, _math: 6, _code: 4}
-STAGE_2: Mapping[Draw, int] = {_chat: 1, _instructions: 3, _math: 4, _code: 3, _swe: 8}
+STAGE_2: Mapping[Draw, int] = {_chat: 1, _instructions: 3, _math: 4, _code: 3, _swe: 5}
 USUAL_THINK: Mapping[Draw, float] = {
     _chat: 0.8,
     _instructions: 0.2,

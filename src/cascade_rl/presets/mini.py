@@ -147,7 +147,7 @@ def _warm_start() -> tuple[AnyStage, ...]:
     )
     return (
         _sft("sft/1", "sft/1", 700, 2e-3),
-        _sft("sft/2", "sft/2", 800, 1.5e-3),
+        _sft("sft/2", "sft/2", 700, 1.5e-3),
         _reward_model("pairs", "sft/2"),
         judge,
     )
