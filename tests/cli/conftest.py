@@ -40,6 +40,7 @@ SHORT = {
             "file": "mini:math/val",
             "test_file": "mini:math/test",
             "limit": 4,
+            "test_limit": 4,
             "k": 2,
             "max_new_tokens": 8,
         }
