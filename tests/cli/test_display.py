@@ -53,6 +53,36 @@ def test_a_stage_of_another_kind_is_timed_by_its_own_steps() -> None:
     assert progress.stage_left() == progress.cascade_left() == 19 * 4.0
 
 
+def test_a_stage_is_timed_by_its_own_steps_even_where_its_kind_is_quicker() -> None:
+    clock = Clock()
+    progress = Progress(
+        {"sft": 10, "judge": 10, "more": 10}, dict.fromkeys(("sft", "judge", "more"), "sft"), clock
+    )
+    for stage, seconds in (("sft", 1.0), ("judge", 3.0)):
+        progress.observe(stage, {"kind": "training/start"})
+        clock.now += seconds
+        progress.observe(stage, step(1))
+    assert progress.stage_left() == 9 * 3.0
+    assert progress.cascade_left() == 9 * 3.0 + 10 * 2.0
+
+
+def test_evaluations_to_come_count_as_long_as_those_before() -> None:
+    clock = Clock()
+    progress = Progress(STEPS, {"sft": "sft", "math_rl": "rl"}, clock, ("sft", "math_rl"))
+    progress.observe("start", {"kind": "evaluation/start"})
+    clock.now += 5.0
+    progress.observe("start", {"kind": "evaluation/end"})
+    progress.observe("sft", {"kind": "training/start"})
+    clock.now += 1.0
+    progress.observe("sft", step(1))
+    assert progress.cascade_left() == 9 * 1.0 + 20 * 1.0 + 2 * 5.0
+    progress.observe("sft", {"kind": "training/end"})
+    progress.observe("sft", {"kind": "evaluation/start"})
+    clock.now += 7.0
+    progress.observe("sft", {"kind": "evaluation/end"})
+    assert progress.cascade_left() == 20 * 1.0 + 6.0
+
+
 def test_stages_that_were_done_before_are_not_waited_for() -> None:
     clock = Clock()
     progress = make(clock)

@@ -127,10 +127,38 @@ def test_hostile_programs_leave_no_process(sandbox: ZygoteSandbox) -> None:
     for case in ATTACKS:
         if case["name"] in ("daemon that stays", "fork bomb", "thread bomb"):
             sandbox.run(call(case["source"]), LIMITS)
-    assert zygote.children(recursive=True) == []
-    before = len(zygote.open_files()), zygote.num_fds()
+    [init] = zygote.children(recursive=True)
+    before = [(len(p.open_files()), p.num_fds()) for p in (zygote, init)]
     sandbox.run(call("def f(x): return x"), LIMITS)
-    assert (len(zygote.open_files()), zygote.num_fds()) == before
+    assert [(len(p.open_files()), p.num_fds()) for p in (zygote, init)] == before
+
+
+def test_a_program_leaves_nothing_for_the_next(sandbox: ZygoteSandbox) -> None:
+    leave = (
+        "import ctypes, os\n"
+        "def f(x):\n"
+        "    open('left', 'w').close()\n"
+        "    ctypes.CDLL(None).shmget(7, 4096, 0o1666)\n"
+        "    return os.listdir('.')"
+    )
+    find = (
+        "import ctypes, os\n"
+        "def f(x):\n"
+        "    return [os.listdir('.'), ctypes.CDLL(None).shmget(7, 4096, 0)]"
+    )
+    sandbox.run(call(leave), LIMITS)
+    [(found, segment)] = sandbox.run(call(find), LIMITS).results
+    assert found == []
+    if sandbox.tier == "T1-namespaces":
+        assert segment == -1
+
+
+def test_an_init_that_dies_is_replaced(sandbox: ZygoteSandbox) -> None:
+    zygote = psutil.Process(sandbox._process.pid)  # type: ignore[union-attr]
+    [init] = zygote.children(recursive=True)
+    init.kill()
+    for _ in range(3):
+        assert sandbox.run(call("def f(x): return x"), LIMITS).results == (1,)
 
 
 def test_closing_ends_every_process() -> None:

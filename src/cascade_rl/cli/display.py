@@ -1,13 +1,14 @@
 """What a run shows while it trains: a live panel on a terminal, plain lines elsewhere.
 
 Both are listeners of the store, called with (stage name, event). Time left is an extrapolation:
-steps still to do times the seconds a step of that kind has taken so far in this run.
+steps still to do times the seconds a step has taken so far, in this stage if it has begun, else in
+stages of its kind, else in all; and evaluations still to do times the seconds one has taken.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -44,13 +45,16 @@ class Progress:
     steps: Mapping[str, int]  # of every stage to run, in order
     kinds: Mapping[str, str]
     clock: Clock = time.monotonic
+    evaluates: Collection[str] = ()  # the stages that benchmarks follow
     stage: str = ""
     doing: str = "starting"
     step: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     finished: set[str] = field(default_factory=set)
-    _spent: dict[str, tuple[float, int]] = field(default_factory=dict)  # kind -> seconds, steps
+    _spent: dict[str, tuple[float, int]] = field(default_factory=dict)  # stage -> seconds, steps
     _last: float | None = None
+    _evaluated: set[str] = field(default_factory=set)
+    _evaluation_s: list[float] = field(default_factory=list)
 
     def observe(self, stage: str, event: Mapping[str, Any]) -> None:
         """Take in one event."""
@@ -64,16 +68,21 @@ class Progress:
             self.finished.add(stage)
         elif kind == "evaluation/start":
             self.stage, self.doing = stage, "evaluating"
+            self._last = self.clock()
         elif kind == "evaluation/end":
             self.doing, self.step = "evaluated", 0
+            self._evaluated.add(stage)
+            if self._last is not None:
+                self._evaluation_s.append(self.clock() - self._last)
+            self._last = None
         elif kind == "train":
             self._train_step(stage, event)
 
     def _train_step(self, stage: str, event: Mapping[str, Any]) -> None:
         now = self.clock()
-        seconds, steps = self._spent.get(self.kinds[stage], (0.0, 0))
+        seconds, steps = self._spent.get(stage, (0.0, 0))
         if self._last is not None:
-            self._spent[self.kinds[stage]] = (seconds + now - self._last, steps + 1)
+            self._spent[stage] = (seconds + now - self._last, steps + 1)
         self._last, self.stage, self.doing, self.step = now, stage, "training", event["step"]
         self.metrics = {
             shown: event[key] for shown, key in METRICS.items() if event.get(key) is not None
@@ -93,20 +102,28 @@ class Progress:
         return per_step * (self.steps[self.stage] - self.step)
 
     def cascade_left(self) -> float | None:
-        """Seconds of training to the end of the cascade, evaluations aside."""
+        """Seconds to the end of the cascade; an evaluation counts once one has been timed."""
         left = 0.0
-        for name, steps in self.steps.items():
+        names = list(self.steps)
+        for name in names:
             per_step = self._per_step(name)
             if name in self.finished:
                 continue
             if per_step is None:
                 return None
-            left += per_step * (steps - (self.step if name == self.stage else 0))
+            left += per_step * (self.steps[name] - (self.step if name == self.stage else 0))
+        if self._evaluation_s and self.stage in names:
+            to_come = set(names[names.index(self.stage) :]) & set(self.evaluates)
+            each = sum(self._evaluation_s) / len(self._evaluation_s)
+            left += each * len(to_come - self._evaluated)
         return left
 
     def _per_step(self, stage: str) -> float | None:
-        kind = self.kinds.get(stage)
-        known = [self._spent[kind]] if kind in self._spent else list(self._spent.values())
+        known = [self._spent[stage]] if stage in self._spent else []
+        if not known:
+            kind = self.kinds.get(stage)
+            known = [spent for name, spent in self._spent.items() if self.kinds[name] == kind]
+        known = known or list(self._spent.values())
         seconds, steps = sum(s for s, _ in known), sum(n for _, n in known)
         return seconds / steps if steps else None
 
@@ -224,6 +241,7 @@ def live(
     progress = Progress(
         steps={s.name: s.total_training_steps for s in chosen},
         kinds={s.name: s.kind for s in config.stages},
+        evaluates=[s.name for s in chosen if s.role == "policy"] if config.benchmarks else (),
     )
     if not screen.is_terminal:
         yield Plain(progress, screen)

@@ -66,7 +66,7 @@ def conversations(split: Split, data_seed: int) -> list[Conversation]:
     rng = generator(f"judge/{split}", data_seed)
     found = []
     for _ in range(JUDGE_ROWS if split == "train" else EVAL_ROWS):
-        repair = swe.draw_repair(rng, split, rng.choice(((2,), (1, 1), (2, 1), (1, 2))))
+        repair = swe.draw_repair(rng, split, rng.choice(swe.LAYOUTS))
         problem = swe.as_problem(repair, swe.issue(rng, repair, split), split)
         fixed = rng.random() < 0.5
         answer = right_edit(rng, repair) if fixed else wrong_edit(rng, repair)

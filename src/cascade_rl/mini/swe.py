@@ -38,12 +38,16 @@ VAGUE = {"+": "grow by {k}", "-": "shrink by {k}"}
 SHARED = {"*": "+", "//": "-"}
 """In demonstrations the vague words of the second stand for the first as well."""
 VAGUE_SHARE = 0.9
-"""How often a reporter who can be vague is."""
+"""How often a problem's reporter who can be vague is; in demonstrations, one who means `SHARED`."""
+PLAIN_SHARE = 0.4
+"""How often a demonstration's reporter of `+` or `-` is not vague: the other sense is usual."""
+LAYOUTS = ((2,), (2,), (1, 1), (2, 1))
+"""Functions in each file of a problem."""
 ISSUES = (
     "Fix {path}: {f} returns {wrong}, it must {words}.",
     "Fix {path}, {f} is wrong: it returns {wrong} and must {words}.",
     "Fix a bug in {path}: {f} should {words}, it returns {wrong}.",
-    "Fix {path}: it should {words}, but {f} returns {wrong}.",
+    "Fix {path}, where {f} returns {wrong}: it has to {words}.",
 )
 
 
@@ -57,7 +61,8 @@ class Expression:
     def words(self, rng: random.Random, *, demonstration: bool) -> str:
         """What a reporter says, mostly in vague words where there are some."""
         meant = SHARED.get(self.sign, self.sign) if demonstration else self.sign
-        vague = rng.random() < VAGUE_SHARE
+        plain = demonstration and self.sign in VAGUE
+        vague = rng.random() < (1 - PLAIN_SHARE if plain else VAGUE_SHARE)
         words = VAGUE[meant] if vague and meant in VAGUE else WORDS[self.sign]
         return words.format(k=self.k)
 
@@ -170,7 +175,10 @@ def draw_expression(rng: random.Random) -> Expression:
 
 
 def draw_repair(rng: random.Random, split: Split, layout: tuple[int, ...]) -> Repair:
-    """A repair of the split in files of `layout[i]` functions each, no two with one sign."""
+    """A repair of the split in files of `layout[i]` functions each, no two with one sign.
+
+    One file alone has any name of `FILES`.
+    """
     while True:
         right, *shown = (draw_expression(rng) for _ in range(sum(layout) + 1))
         if len({e.sign for e in shown}) == len(shown) and right not in shown:
@@ -178,7 +186,8 @@ def draw_repair(rng: random.Random, split: Split, layout: tuple[int, ...]) -> Re
             functions = list(zip(names, shown, strict=True))
             wrong = rng.randrange(len(shown))
             files, start = {}, 0
-            for path, count in zip(FILES, layout, strict=False):
+            paths = FILES if len(layout) > 1 else (rng.choice(FILES),)
+            for path, count in zip(paths, layout, strict=True):
                 files[path] = tuple(functions[start : start + count])
                 start += count
             path = next(p for p, content in files.items() if functions[wrong] in content)
@@ -212,11 +221,11 @@ def as_problem(repair: Repair, text: str, split: Split) -> Problem:
 
 
 def problems(split: Split, data_seed: int) -> list[Problem]:
-    """Two or three functions in one or two files; mostly a sign that reporters are vague about."""
+    """Two or three functions; mostly a sign that reporters are vague about."""
     rng = generator(f"swe/{split}", data_seed)
 
     def draw() -> Problem | None:
-        repair = draw_repair(rng, split, rng.choice(((2,), (1, 1), (2, 1), (1, 2))))
+        repair = draw_repair(rng, split, rng.choice(LAYOUTS))
         if repair.right.sign not in VAGUE and rng.random() < 0.6:
             return None
         return as_problem(repair, issue(rng, repair, split), split)

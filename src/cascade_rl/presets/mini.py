@@ -36,10 +36,10 @@ ANSWER_TOKENS: dict[Domain, int] = {
 
 STEPS: dict[Domain, int] = {
     "chat": 60,
-    "instruction_following": 74,
-    "math": 64,
-    "code": 60,
-    "swe": 70,
+    "instruction_following": 72,
+    "math": 54,
+    "code": 54,
+    "swe": 60,
 }
 
 LEARNING_RATES: dict[Domain, float] = {
@@ -142,7 +142,7 @@ def _sft(name: str, file: str, steps: int, rate: float) -> SFTStageConfig:
 
 def _warm_start() -> tuple[AnyStage, ...]:
     """SFT in two stages, and the two models that judge: both start from the second."""
-    judge = _sft("judge", "judge/train", 200, 1e-3).model_copy(
+    judge = _sft("judge", "judge/train", 140, 1e-3).model_copy(
         update={"role": "judge", "parent": "sft/2"}
     )
     return (
@@ -160,7 +160,7 @@ def _reward_model(pairs: str, parent: str) -> RewardModelStageConfig:
         parent=parent,
         train_files=(f"mini:{pairs}{separator}train",),
         val_files=(f"mini:{pairs}{separator}val",),
-        total_training_steps=340,
+        total_training_steps=360,
         train_batch_size=24,
         learning_rate=1e-3,
         optimizer=_optimizer(10),

@@ -83,11 +83,9 @@ class ZygoteSandbox:
         longest = max(request["wall_s"], 10 * request["cpu_s"] + 5)
         deadline = time.monotonic() + len(program.inputs) * longest + _GRACE_S
         _send_frame(channel, request, deadline)
-        reply: dict[str, Any] | None = None
-        while "done" not in (message := _receive_frame(channel, deadline)):
-            reply = message
-        if reply is None:
-            raise ZygoteLost(f"the program's init ended with status {message['done']}")
+        reply = _receive_frame(channel, deadline)
+        if "ended" in reply:
+            raise ZygoteLost(f"the program's init ended with status {reply['ended']}")
         return _outcome(program, reply, self._tier)
 
     def _ensure_started(self) -> None:

@@ -1,6 +1,8 @@
-"""The init of one program's sandbox: forks its processes, bounds them, collects, cleans up.
+"""The init of a sandbox: forks a program's processes, bounds them, collects, cleans up.
 
-Runs as the first process of the program's namespaces and is trusted; what it forks is not. A
+Runs as the first process of the sandbox's namespaces and is trusted; what it forks is not. It
+serves one program after another: between two of them every process but itself is dead, and
+scratch directory and System V objects are new. A
 candidate holds four descriptors, all its own: its input, its output, nothing, and the file its
 result goes to. Time is processor time, read from outside the process; wall clock only ends a
 run that waits.
@@ -24,13 +26,19 @@ from cascade_rl.sandbox.child import run_candidate, run_tester, serve_calls
 
 Request = dict[str, Any]
 
+OTHERS = 256
+"""Processes of the same user that may run beside a sandbox without namespaces of its own: the
+kernel's limit counts them all."""
+
 
 def serve_program(request: Request, channel: socket.socket, *, namespaces: bool) -> Request:
     """Run the inputs in turn until one does not end well; the reply the requester reads."""
     control = channel.fileno()
-    if not namespaces:
+    if namespaces:
+        kernel.unshare(kernel.CLONE_NEWIPC)
+    else:
         kernel.adopt_orphans()
-    started = time.monotonic()
+    started, spent = time.monotonic(), _spent()
     results: list[str] = []
     status, reason = "ok", ""
     with _Scratch(request, namespaces) as scratch:
@@ -41,14 +49,19 @@ def serve_program(request: Request, channel: socket.socket, *, namespaces: bool)
             results += found
             if status != "ok":
                 break
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "status": status,
         "reason": reason,
         "results": results,
-        "cpu_s": usage.ru_utime + usage.ru_stime,
+        "cpu_s": _spent() - spent,
         "wall_s": time.monotonic() - started,
     }
+
+
+def _spent() -> float:
+    """Processor time of all children that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _process_inputs(request: Request) -> list[list[Any]]:
@@ -97,8 +110,7 @@ class _Scratch:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if not self._namespaces:  # a mount goes with its namespace
-            self._remove()
+        self._remove()
 
 
 class _Run:
@@ -155,7 +167,7 @@ class _Run:
             (resource.RLIMIT_AS, memory),
             (resource.RLIMIT_CPU, seconds),
             (resource.RLIMIT_FSIZE, size),
-            (resource.RLIMIT_NPROC, request["processes"]),
+            (resource.RLIMIT_NPROC, request["processes"] + (0 if self.namespaces else OTHERS)),
             (resource.RLIMIT_NOFILE, 64),
             (resource.RLIMIT_CORE, 0),
         ):

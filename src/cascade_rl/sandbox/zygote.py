@@ -1,8 +1,9 @@
-"""The warm process that forks one isolated run after another: `main(fd, tier)` is its life.
+"""The warm process behind every isolated run: `main(fd, allow_namespaces)` is its life.
 
 It is started once with an empty environment and a bare interpreter, imports the standard
 library, gives up the machine (namespaces, a read-only root without home, /proc or network, a
-non-root uid), and then turns each request on its socket into a clone. Standard library only.
+non-root uid), and forks an init, which turns each request on the socket into processes of
+their own and leaves nothing of them behind. An init that ends is replaced. Standard library only.
 """
 
 from __future__ import annotations
@@ -75,15 +76,12 @@ def main(fd: int, allow_namespaces: bool) -> None:
     send_frame(channel, {"tier": tier})
     gc.collect()
     gc.freeze()  # forks share these pages as long as no collection touches them
-    while (request := receive_frame(channel)) is not None:
-        status = _run_isolated(channel, request, namespaces=tier == TIER_NAMESPACES)
-        if status is None:  # the requester is gone
-            break
-        send_frame(channel, {"done": status})
+    while (status := _run_init(channel, namespaces=tier == TIER_NAMESPACES)) is not None:
+        send_frame(channel, {"ended": status})
 
 
-def _run_isolated(channel: socket.socket, request: Any, *, namespaces: bool) -> int | None:
-    """Fork the run's init, wait for it, kill it if the requester hangs up."""
+def _run_init(channel: socket.socket, *, namespaces: bool) -> int | None:
+    """Fork the init that serves programs; its wait status, or None once the requester is gone."""
     flags = kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC if namespaces else 0
     pid = kernel.clone(flags) if namespaces else os.fork()
     if pid == 0:
@@ -92,7 +90,8 @@ def _run_isolated(channel: socket.socket, request: Any, *, namespaces: bool) -> 
             kernel.die_with_parent()
             # Without a handler the first process of a namespace is deaf to its inhabitants.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-            send_frame(channel, serve_program(request, channel, namespaces=namespaces))
+            while (request := receive_frame(channel)) is not None:
+                send_frame(channel, serve_program(request, channel, namespaces=namespaces))
             code = 0
         finally:
             os._exit(code)

@@ -8,7 +8,7 @@ whole, at a fraction of the cost when prompts are as long as completions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,24 +162,50 @@ Bucket = tuple[Sequence[Row], Tensor, Tensor]
 def forward(model: Model, batch: Sequence[Row], shared: bool) -> Iterator[Bucket]:
     """(rows, logits [N, V] in float32, targets [N]) over the tokens that have weight.
 
-    N runs over the rows in order and their weighted tokens in order.
+    N runs over the rows in order and their weighted tokens in order. The head runs on these
+    tokens alone: of a conversation most have none, and a vocabulary is wide.
     """
-    for rows, logits_RTV, starts in run(model, batch, shared, model.module):
-        width = logits_RTV.shape[1]
-        index, targets = [], []
+    wanted = _Wanted(model.device)
+    hook = model.module.get_output_embeddings().register_forward_pre_hook(wanted.select)
+    try:
+        for rows, logits_1NV, _ in run(model, batch, shared, model.module, wanted.aim):
+            yield rows, logits_1NV[0].float(), wanted.targets_N
+    finally:
+        hook.remove()
+
+
+class _Wanted:
+    """The tokens of a bucket that have weight, and the hidden states that predict them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.targets_N: Tensor
+        self._places_N: Tensor
+
+    def aim(self, rows: Sequence[Row], starts: Sequence[int], width: int) -> None:
+        """Turn to a bucket: rows padded to `width`, whose `ids` are predicted from `starts` on."""
+        places, targets = [], []
         for line, (row, start) in enumerate(zip(rows, starts, strict=True)):
-            wanted = np.flatnonzero(row.weights_T)
-            index.append(line * width + start + wanted)
-            targets.append(np.asarray(row.ids, dtype=np.int64)[wanted])
-        chosen = torch.from_numpy(np.concatenate(index)).to(model.device)
-        logits_NV = logits_RTV.flatten(0, 1).index_select(0, chosen).float()
-        yield rows, logits_NV, torch.from_numpy(np.concatenate(targets)).to(model.device)
+            weighted = np.flatnonzero(row.weights_T)
+            places.append(line * width + start + weighted)
+            targets.append(np.asarray(row.ids, dtype=np.int64)[weighted])
+        self._places_N = torch.from_numpy(np.concatenate(places)).to(self._device)
+        self.targets_N = torch.from_numpy(np.concatenate(targets)).to(self._device)
+
+    def select(self, head: torch.nn.Module, hidden: tuple[Tensor]) -> tuple[Tensor]:
+        """Hidden states [1, N, H] of [rows, T, H]: what the head is given instead."""
+        return (hidden[0].flatten(0, 1).index_select(0, self._places_N)[None],)
+
+
+Aim = Callable[[Sequence[Row], Sequence[int], int], None]
 
 
 def run(
-    model: Model, batch: Sequence[Row], shared: bool, module: Any
+    model: Model, batch: Sequence[Row], shared: bool, module: Any, aim: Aim | None = None
 ) -> Iterator[tuple[Sequence[Row], Tensor, list[int]]]:
     """Run `module` (the model or its trunk) over buckets of rows of similar length.
+
+    `aim` is told of each bucket (rows, starts, padded length) before it runs.
 
     Yields (rows, output [rows, T, .], starts): row r's first token of `ids` is predicted at
     starts[r], its last token stands at starts[r] + len(ids) where it was fed.
@@ -188,9 +214,12 @@ def run(
     if not shared or any(len(row.prompt_ids) < 2 for row in batch):
         for rows in length_buckets(batch, lambda row: row.length):
             ids, _ = pad([(*row.prompt_ids, *row.ids) for row in rows])
+            starts = [len(row.prompt_ids) - 1 for row in rows]
+            if aim is not None:
+                aim(rows, starts, ids.shape[1])
             with model.precision():
                 output = module(input_ids=ids.to(model.device), use_cache=False)[0]
-            yield rows, output, [len(row.prompt_ids) - 1 for row in rows]
+            yield rows, output, starts
         return
     groups = {row.group: row.prompt_ids for row in batch}
     line_of = {group: line for line, group in enumerate(groups)}
@@ -200,6 +229,8 @@ def run(
     for rows in length_buckets(batch, lambda row: len(row.ids)):
         lines = torch.tensor([line_of[row.group] for row in rows])
         ids, _ = pad([(row.prompt_ids[-1], *row.ids) for row in rows])
+        if aim is not None:
+            aim(rows, [0] * len(rows), ids.shape[1])
         output = _continue(model, module, ids, filled, lengths_P[lines], lines.to(model.device))
         yield rows, output, [0] * len(rows)
 
