@@ -39,7 +39,7 @@ SHARED = {"*": "+", "//": "-"}
 """In demonstrations the vague words of the second stand for the first as well."""
 VAGUE_SHARE = 0.9
 """How often a problem's reporter who can be vague is; in demonstrations, one who means `SHARED`."""
-PLAIN_SHARE = 0.4
+PLAIN_SHARE = 0.65
 """How often a demonstration's reporter of `+` or `-` is not vague: the other sense is usual."""
 LAYOUTS = ((2,), (2,), (1, 1), (2, 1))
 """Functions in each file of a problem."""
@@ -226,7 +226,7 @@ def problems(split: Split, data_seed: int) -> list[Problem]:
 
     def draw() -> Problem | None:
         repair = draw_repair(rng, split, rng.choice(LAYOUTS))
-        if repair.right.sign not in VAGUE and rng.random() < 0.6:
+        if repair.right.sign not in VAGUE and rng.random() < 0.7:
             return None
         return as_problem(repair, issue(rng, repair, split), split)
 
