@@ -137,9 +137,9 @@ def test_a_reporter_is_vague_the_same_way() -> None:
     meant: dict[bool, set[str]] = {True: set(), False: set()}
     for sign in [*swe.WORDS] * 20:
         for demonstration, signs in meant.items():
-            if swe.Expression(sign, 3).words(rng, demonstration=demonstration) == "shrink by 3":
+            if swe.Expression(sign, 3).words(rng, demonstration=demonstration) == "cut by 3":
                 signs.add(sign)
-    assert meant == {True: {"-", "//"}, False: {"-"}}
+    assert meant == {True: {"%", "//"}, False: {"%"}}
 
 
 def test_utility_falls_with_length_repetition_and_other_topics() -> None:

@@ -12,7 +12,7 @@ from cascade_rl.mini import chat, code, conflict, instructions, judge, math, pai
 from cascade_rl.mini.draw import Split
 from cascade_rl.types import Row
 
-VERSION = "12"
+VERSION = "13"
 """Part of every key of a stage that trains on generated rows: raise it when rows change."""
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

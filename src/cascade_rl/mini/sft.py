@@ -62,7 +62,7 @@ def _code(rng: random.Random, mode: Mode) -> Turn:
 
 
 def _swe(rng: random.Random, mode: Mode) -> Turn:
-    repair = swe.draw_repair(rng, "train", rng.choice(((1,), (2,), (1, 1))))
+    repair = swe.draw_repair(rng, "train", rng.choice(((1,), *swe.LAYOUTS)))
     text = swe.issue(rng, repair, "train", demonstration=True)
     return turn(swe.prompt(text, repair.sources()), mode, repair.thought(), repair.edit())
 

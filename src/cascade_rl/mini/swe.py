@@ -33,21 +33,22 @@ WORDS = {
     "//": "divide by {k}",
     "%": "take mod {k}",
 }
-VAGUE = {"+": "grow by {k}", "-": "shrink by {k}"}
-"""How a problem's reporter says `+` and `-`."""
-SHARED = {"*": "+", "//": "-"}
-"""In demonstrations the vague words of the second stand for the first as well."""
+VAGUE = {"+": "shift by {k}", "%": "cut by {k}"}
+"""How a problem's reporter says `+` and `%`."""
+SHARED = {"-": "+", "//": "%"}
+"""In demonstrations the vague words of the second stand for the first as well. Other pairs than
+code's, or code RL would teach what SWE RL is to teach."""
 VAGUE_SHARE = 0.9
 """How often a problem's reporter who can be vague is; in demonstrations, one who means `SHARED`."""
 PLAIN_SHARE = 0.65
-"""How often a demonstration's reporter of `+` or `-` is not vague: the other sense is usual."""
-LAYOUTS = ((2,), (2,), (1, 1), (2, 1))
+"""How often a demonstration's reporter of `+` or `%` is not vague: the other sense is usual."""
+LAYOUTS = ((2,), (2,), (1, 1))
 """Functions in each file of a problem."""
 ISSUES = (
     "Fix {path}: {f} returns {wrong}, it must {words}.",
     "Fix {path}, {f} is wrong: it returns {wrong} and must {words}.",
     "Fix a bug in {path}: {f} should {words}, it returns {wrong}.",
-    "Fix {path}, where {f} returns {wrong}: it has to {words}.",
+    "Fix {path}, {f} is wrong: it returns {wrong}, it should {words}.",
 )
 
 
@@ -221,7 +222,7 @@ def as_problem(repair: Repair, text: str, split: Split) -> Problem:
 
 
 def problems(split: Split, data_seed: int) -> list[Problem]:
-    """Two or three functions; mostly a sign that reporters are vague about."""
+    """Two functions; mostly a sign that reporters are vague about."""
     rng = generator(f"swe/{split}", data_seed)
 
     def draw() -> Problem | None:
