@@ -61,14 +61,14 @@ def mini() -> CascadeRLConfig:
 
 
 def mini_full() -> CascadeRLConfig:
-    """The same cascade with 16 samples a problem, and at temperature .6; 300 `test` problems."""
+    """The same cascade, 300 problems a domain: 16 samples each, and 4 at temperature .6."""
     cool = tuple(
         benchmark.model_copy(
             update={"name": f"{benchmark.name}@t0.6", "temperature": 0.6, "greedy": False, "k": 4}
         )
-        for benchmark in _benchmarks(limit=64, k=16)
+        for benchmark in _benchmarks(limit=300, k=16)
     )
-    return _config("mini-full", (*_warm_start(), *_rl()), (*_benchmarks(limit=64, k=16), *cool))
+    return _config("mini-full", (*_warm_start(), *_rl()), (*_benchmarks(limit=300, k=16), *cool))
 
 
 def mini_conflict() -> CascadeRLConfig:
