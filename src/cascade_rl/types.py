@@ -187,12 +187,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a verifier decided. `score` is None exactly when status is `invalid` or `infra`."""
+    """What a verifier decided. `score` is None exactly when status is `invalid` or `infra`.
+
+    `tier` names the isolation a program ran under; it is empty where none ran.
+    """
 
     score: float | None
     status: Status
     reason: str = ""
     answer: str | None = None
+    tier: str = ""
 
     @property
     def outcome(self) -> bool | None:

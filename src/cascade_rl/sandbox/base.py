@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+Language = Literal["python", "cpp"]
 ProgramKind = Literal["stdio", "call", "assert"]
 OutcomeStatus = Literal["ok", "runtime", "timeout", "memory", "output", "violation", "infra"]
 
@@ -23,6 +24,9 @@ class Program:
     kind `assert`: each input is trusted test code that raises when the candidate is wrong. It
     runs in a second process which reaches the candidate's functions by name, over a pipe of
     plain values, after `setup`, which runs in that second process too.
+
+    language `cpp` (kind `stdio` only): the source is compiled once, as untrusted as it runs;
+    what the compiler refuses is `runtime`, with a reason that starts with "compile error".
     """
 
     source: str
@@ -32,13 +36,18 @@ class Program:
     setup: str = ""
     files: tuple[tuple[str, str], ...] = ()
     """Modules (path, text) the source may import; written beside it, swe's patched files."""
+    language: Language = "python"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one input's run. Seconds are of processor time; wall clock is derived."""
+    """Bounds of one input's run. Seconds are of processor time; wall clock is derived.
+
+    `total_cpu_s` bounds all inputs of a program together.
+    """
 
     cpu_s: float = 4.0
+    total_cpu_s: float = 60.0
     memory_mb: int = 1024
     output_bytes: int = 1 << 20
     disk_mb: int = 16

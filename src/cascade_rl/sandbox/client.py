@@ -139,6 +139,7 @@ def _request(program: Program, limits: Limits, wall_s: float) -> dict[str, Any]:
         "setup": program.setup,
         "files": program.files,
         "cpu_s": limits.cpu_s,
+        "total_cpu_s": limits.total_cpu_s,
         "wall_s": wall_s,
         "memory_mb": limits.memory_mb,
         "output_bytes": limits.output_bytes,

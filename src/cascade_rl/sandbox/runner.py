@@ -49,6 +49,9 @@ def serve_program(request: Request, channel: socket.socket, *, namespaces: bool)
             results += found
             if status != "ok":
                 break
+            if _spent() - spent > request["total_cpu_s"]:
+                status, reason = "timeout", f"all inputs used {request['total_cpu_s']:g} s"
+                break
     return {
         "status": status,
         "reason": reason,
