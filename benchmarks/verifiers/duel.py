@@ -1,0 +1,101 @@
+"""Two programs on the same work, in turns, on one core: the ratio of their rates.
+
+Each side is a process of its own that loads, says it is ready, and does all of its work once
+for every line it is sent (`serve`). Turns alternate, so what else the machine does meets both;
+the ratio is the median over rounds of one round's two rates.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PEERS = Path(os.environ.get("BENCH_PYTHON", ROOT / ".venv-bench" / "bin" / "python"))
+"""The interpreter of the peers' own environment: `make install-bench`, or BENCH_PYTHON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duel:
+    """Rates of both sides in items a second, one a round, and the ratio that was asked for."""
+
+    name: str
+    ours: tuple[float, ...]
+    peer: tuple[float, ...]
+    at_least: float
+
+    @property
+    def ratio(self) -> float:
+        """Median over rounds of our rate over the peer's."""
+        return statistics.median(a / b for a, b in zip(self.ours, self.peer, strict=True))
+
+    @property
+    def met(self) -> bool:
+        """Whether the ratio reaches what was asked."""
+        return self.ratio >= self.at_least
+
+    def __str__(self) -> str:
+        ours, peer = statistics.median(self.ours), statistics.median(self.peer)
+        mark = "met" if self.met else "MISSED"
+        return (
+            f"{self.name:48} {ours:10.1f} {peer:10.1f}  ratio {self.ratio:5.2f}"
+            f"  asked {self.at_least:4.2f}  {mark}"
+        )
+
+
+def serve(work: Callable[[], int]) -> None:
+    """A side's life: ready, then for every line `work()`, which returns how many items it did."""
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        items = work()
+        print(items / (time.perf_counter() - started), flush=True)
+
+
+def duel(
+    name: str, ours: Sequence[str], peer: Sequence[str], at_least: float, rounds: int = 5
+) -> Duel:
+    """Run both commands in turns, one unmeasured turn first. Both are pinned to the first core."""
+    sides = [_start(command) for command in (ours, peer)]
+    rates: list[list[float]] = [[], []]
+    try:
+        for turn in range(rounds + 1):
+            for side, found in zip(sides, rates, strict=True):
+                rate = _turn(side)
+                if turn:
+                    found.append(rate)
+    finally:
+        for side in sides:
+            assert side.stdin is not None
+            side.stdin.close()
+            side.wait(timeout=60)
+    return Duel(name, tuple(rates[0]), tuple(rates[1]), at_least)
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen[str]:
+    core = min(os.sched_getaffinity(0))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    side = subprocess.Popen(
+        ["taskset", "-c", str(core), *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert side.stdout is not None
+    if side.stdout.readline().strip() != "ready":
+        raise RuntimeError(f"{' '.join(command)} did not start")
+    return side
+
+
+def _turn(side: subprocess.Popen[str]) -> float:
+    assert side.stdin is not None and side.stdout is not None
+    side.stdin.write("go\n")
+    side.stdin.flush()
+    return float(side.stdout.readline())
