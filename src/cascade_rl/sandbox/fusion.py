@@ -58,7 +58,8 @@ class FusionSandbox:
         started = time.monotonic()
         if program.kind == "assert":
             return Outcome("infra", (), "SandboxFusion cannot run test code apart", tier=TIER)
-        status, reason, results = "ok", "", []
+        status: OutcomeStatus = "ok"
+        reason, results = "", []
         with httpx.Client() as client:
             for request in _requests(program, limits):
                 status, reason, found = self._one(client, program, limits, request)
