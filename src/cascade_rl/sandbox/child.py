@@ -7,6 +7,7 @@ descriptor 3, a line an input: `V` and a value, `E` and an error, `M` for memory
 
 from __future__ import annotations
 
+import _thread
 import ast
 import atexit
 import builtins
@@ -91,11 +92,17 @@ def _run_script(script: Script) -> None:
     try:
         exec(script.code or _compiled(script.source), script.module.__dict__)
     finally:
-        for thread in threading.enumerate():
-            if thread is not threading.current_thread() and not thread.daemon:
-                thread.join()
-        atexit._run_exitfuncs()
+        if _thread._count():
+            _join_threads()
+        if atexit._ncallbacks():
+            atexit._run_exitfuncs()
         sys.stdout.flush()
+
+
+def _join_threads() -> None:
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
 
 
 def _compiled(source: str) -> types.CodeType:

@@ -145,27 +145,37 @@ class ProgramFilter:
         if not (may_start or may_execute):
             code += _refuse(_numbers(_EXECUTE))
         code += _argument(_special("prlimit64"), 0, _allow_if_equal(0))
-        self._own_pid: list[int] = []
+        own_pid: list[int] = []
         for name in ("kill", "tgkill"):
             code += _argument(_special(name), 0, _allow_if_equal(0))
-            self._own_pid.append(8 * (len(code) - 3) + 4)
-        self._code = _pack([*code, (_RETURN, 0, 0, _ALLOW)])
+            own_pid.append(8 * (len(code) - 3) + 4)
+        self._program = _Program(_pack([*code, (_RETURN, 0, 0, _ALLOW)]))
+        self._own_pid = [ctypes.c_uint32.from_buffer(self._program.code, at) for at in own_pid]
 
     def install(self) -> None:
         """In the process that it is for: its own pid goes into the filter."""
-        pid = struct.pack("I", os.getpid())
-        for offset in self._own_pid:
-            self._code[offset : offset + 4] = pid
-        install(self._code)
+        pid = os.getpid()
+        for place in self._own_pid:
+            place.value = pid
+        kernel.set_filter(self._program.address)
 
 
-class _Program(ctypes.Structure):
+class _Header(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_void_p))
+
+
+class _Program:
+    """Bytecode where the kernel can find it; made before the fork, so that installing is short."""
+
+    def __init__(self, code: bytearray) -> None:
+        self.code = code
+        self._buffer = (ctypes.c_char * len(code)).from_buffer(code)
+        self._header = _Header(len(code) // 8, ctypes.addressof(self._buffer))
+        self.address = ctypes.addressof(self._header)
 
 
 def install(code: bytearray) -> None:
     """Put a filter on this process and all it starts, for good."""
-    buffer = (ctypes.c_char * len(code)).from_buffer(code)
-    program = _Program(len(code) // 8, ctypes.addressof(buffer))
     kernel.no_new_privileges()
-    kernel.set_filter(ctypes.addressof(program))
+    program = _Program(code)  # held until the kernel has read it
+    kernel.set_filter(program.address)

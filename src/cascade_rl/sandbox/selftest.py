@@ -86,6 +86,8 @@ def examine(run: Run) -> tuple[Finding, ...]:
     """Run every attack; the tier holds when every finding does."""
     works = run(Program(_WORKS, "call", ((10,),), entry_point="f"), Limits())
     findings = [_finding("be honest and fail", works.results == ([True, 45],), works)]
+    if works.status == "infra":
+        return tuple(findings)
     with tempfile.TemporaryDirectory() as directory:
         secret = os.path.join(directory, f"canary-{os.getpid()}")
         with open(secret, "w", encoding="ascii") as file:
