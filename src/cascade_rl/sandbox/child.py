@@ -93,7 +93,8 @@ def _run_script(source: str) -> None:
 def _run_calls(request: Request) -> None:
     module = _module("candidate", request["source"])
     for encoded_args in request["inputs"]:
-        value = _entry_point(module, request["entry_point"])(*decode(encoded_args))
+        function, args = _entry_point(module, request["entry_point"]), decode(encoded_args)
+        value = function(**args) if type(args) is dict else function(*args)
         try:
             text = encode(value)
         except NotPlain as error:
