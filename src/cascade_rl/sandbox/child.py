@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from cascade_rl.sandbox.values import NotPlain, decode, encode
@@ -182,10 +182,25 @@ def _read(pipe: Any, count: int) -> bytes:
 
 
 class _Handle:
-    """Stands for an object that stays with the candidate; equal to nothing but itself."""
+    """Stands for an object that stays with the candidate; equal to nothing but itself.
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    Its truth, its length and its items are asked for over the pipe, and cross as plain values.
+    """
+
+    def __init__(self, pipe: Any, number: int) -> None:
+        self._pipe, self.number = pipe, number
+
+    def _ask(self, function: str) -> Any:
+        return _Remote(self._pipe, "builtins", function)(self)
+
+    def __bool__(self) -> bool:
+        return self._ask("bool") is True
+
+    def __len__(self) -> int:
+        return int(self._ask("len"))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._ask("list"))
 
 
 class _Remote:
@@ -209,7 +224,7 @@ def _reply(pipe: Any) -> Any:
     if kind == "V":
         return decode(text) if text else None
     if kind == "H":
-        return _Handle(int(text))
+        return _Handle(pipe, int(text))
     if kind == "M":
         raise MemoryError
     found = getattr(builtins, text.partition(":")[0], None)
