@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cascade_rl.types import AssertTest, CallTest, Preference, Problem, StdioTest, Tests
-from cascade_rl.verifiers.code import calls_of_asserts, extract_program, verify_code
+from cascade_rl.verifiers.code import extract_program, verify_code
+from cascade_rl.verifiers.code.asserts import checks_of
 
 ADD = Problem(
     "add",
@@ -107,12 +108,12 @@ def test_a_row_that_cannot_be_read_is_invalid() -> None:
     assert verify_code(no_entry, fenced("x = 1")).status == "invalid"
 
 
-def test_literal_asserts_become_calls() -> None:
+def test_asserts_become_calls() -> None:
     check = "METADATA = {}\n\ndef check(candidate):\n    assert candidate(1, [2]) == (3,)\n"
-    assert calls_of_asserts(check, "f") == ("f", [((1, [2]), (3,))])
-    assert calls_of_asserts("assert f(-1) == -2\nassert f(2) == 3", None) is not None
-    for other in ("assert f(1)", "assert f(1) == g(1)", "assert abs(f(1) - 2) < 1e-6", "f(1)"):
-        assert calls_of_asserts(other, "f") is None
+    (found,) = checks_of(check, "f") or ()
+    assert (found.name, found.arguments) == ("f", (1, [2]))
+    assert not found.fault((3,))
+    assert found.fault([3])
 
 
 @pytest.mark.parametrize(
