@@ -253,7 +253,8 @@ def _run_block(pipe: Any, code: str, entry_point: str | None) -> None:
     for name in _free_names(code):
         namespace[name] = _library(name) or _Remote(pipe, "", name)
     if entry_point:
-        namespace["candidate"] = _Remote(pipe, "", entry_point)
+        # By its own name too, which may be that of a builtin function.
+        namespace[entry_point] = namespace["candidate"] = _Remote(pipe, "", entry_point)
     exec(compile(code, "tests.py", "exec"), namespace)
     if "check" in namespace and entry_point:
         namespace["check"](namespace["candidate"])

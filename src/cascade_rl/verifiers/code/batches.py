@@ -13,7 +13,7 @@ from typing import Any
 from cascade_rl.sandbox.base import Program, ProgramKind
 from cascade_rl.sandbox.values import encode
 from cascade_rl.types import AssertTest, CallTest, StdioTest, Tests
-from cascade_rl.verifiers.code.asserts import Check, checks_of
+from cascade_rl.verifiers.code.asserts import Check, builtin_under_test, checks_of
 from cascade_rl.verifiers.code.compare import right_value, same_output, short
 
 FIRST_CASES = 4
@@ -105,7 +105,7 @@ def _call_batch(tests: Tests, calls: Sequence[CallTest]) -> Batch:
 
 def _assert_batches(tests: Tests, blocks: Sequence[str]) -> list[Batch]:
     """A batch of calls for each function that asserts-as-data ask, one for the other blocks."""
-    entry = _function_name(tests.entry_point)
+    entry = _function_name(tests.entry_point) or builtin_under_test(blocks)
     ast.parse(tests.setup)
     calls: dict[str, list[tuple[int, Check]]] = {}
     rest: list[int] = []
