@@ -1,7 +1,8 @@
 """Whether what a program gave is what was asked for: printed text, or a plain value.
 
-Printed text is compared line by line; blanks at the end of a line and empty lines at the end
-do not count, and a line may end in CRLF. Numbers may differ only where the problem declares a
+Printed text is compared line by line; blanks and empty lines at both ends of it and blanks at
+the end of a line do not count, and a line may end in CRLF. (At the start too: CodeContests has
+outputs that a jury's program indented.) Numbers may differ only where the problem declares a
 tolerance: "17.0" is not "17" without one.
 """
 
@@ -33,7 +34,7 @@ def same_output(found: str, expected: str, tolerance: float | None = None) -> bo
 
 
 def _lines(text: str) -> list[str]:
-    return [line.rstrip(_BLANKS) for line in text.rstrip(_BLANKS + "\n").split("\n")]
+    return [line.rstrip(_BLANKS) for line in text.strip(_BLANKS + "\n").split("\n")]
 
 
 def _close_lines(found: list[str], expected: list[str], tolerance: float) -> bool:
