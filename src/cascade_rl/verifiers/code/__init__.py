@@ -204,6 +204,8 @@ def _results(batch: Batch, first: int, outcome: Outcome) -> list[TestResult]:
         found.append(TestResult("wrong" if reason else "right", reason))
     stopped = judge(replace(outcome, results=()), batch.accept)
     if stopped is not None:
+        # A program may fail after its last input; then that input failed.
+        found = found[: len(batch.inputs) - first - 1]
         found.append(TestResult(stopped.status, stopped.reason))
     return found
 
