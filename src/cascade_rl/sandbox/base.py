@@ -79,6 +79,16 @@ class Outcome:
 class Sandbox(Protocol):
     """Runs a program; never raises for what the program did."""
 
+    @property
+    def tier(self) -> str:
+        """How isolated programs are."""
+        ...
+
+    @property
+    def refusal(self) -> str:
+        """Why no program is run; empty where programs are."""
+        ...
+
     def run(self, program: Program, limits: Limits) -> Outcome:
         """Run every input in turn until one does not end well; nothing outlives the call."""
         ...

@@ -16,7 +16,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from cascade_rl.sandbox.values import NotPlain, decode, encode
 
@@ -59,29 +59,37 @@ def _describe(error: BaseException) -> str:
 def run_candidate(request: Request) -> None:
     """Kind `stdio`: run as a script. Kind `call`: call the entry point, report its values."""
     if request["kind"] == "stdio":
-        _guarded(lambda: _run_script(request["source"]))
+        run_script(prepare_script(request["source"]))
     _guarded(lambda: _run_calls(request))
 
 
-def _open_streams() -> None:
+class Script(NamedTuple):
+    """A script ready to run; `code` is None where compiling failed and is to fail again."""
+
+    source: str
+    module: types.ModuleType
+    code: types.CodeType | None
+
+
+def prepare_script(source: str) -> Script:
+    """Everything before the candidate's first instruction; runs nothing of its."""
     sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
-
-
-def _module(name: str, source: str) -> types.ModuleType:
-    """A fresh module holding the executed source."""
-    sys.argv[:] = ["program.py"]
-    sys.path.insert(0, os.getcwd())
-    module = types.ModuleType(name)
-    sys.modules[name] = module
-    exec(compile(source, "program.py", "exec"), module.__dict__)
-    return module
-
-
-def _run_script(source: str) -> None:
-    _open_streams()
+    module = _module("__main__")
     try:
-        _module("__main__", source)
+        return Script(source, module, _compiled(source))
+    except BaseException:  # said again, and reported, by the process that runs it
+        return Script(source, module, None)
+
+
+def run_script(script: Script) -> None:
+    """Run it as `__main__` and end the process."""
+    _guarded(lambda: _run_script(script))
+
+
+def _run_script(script: Script) -> None:
+    try:
+        exec(script.code or _compiled(script.source), script.module.__dict__)
     finally:
         for thread in threading.enumerate():
             if thread is not threading.current_thread() and not thread.daemon:
@@ -90,8 +98,27 @@ def _run_script(source: str) -> None:
         sys.stdout.flush()
 
 
+def _compiled(source: str) -> types.CodeType:
+    return compile(source, "program.py", "exec")
+
+
+def _module(name: str) -> types.ModuleType:
+    """A fresh module, importable by its name, with the scratch directory on the path."""
+    sys.argv[:] = ["program.py"]
+    sys.path.insert(0, os.getcwd())
+    module = types.ModuleType(name)
+    sys.modules[name] = module
+    return module
+
+
+def _executed(source: str) -> types.ModuleType:
+    module = _module("candidate")
+    exec(_compiled(source), module.__dict__)
+    return module
+
+
 def _run_calls(request: Request) -> None:
-    module = _module("candidate", request["source"])
+    module = _executed(request["source"])
     for encoded_args in request["inputs"]:
         function, args = _entry_point(module, request["entry_point"]), decode(encoded_args)
         value = function(**args) if type(args) is dict else function(*args)
@@ -127,7 +154,7 @@ def _serve_calls(request: Request) -> None:
     os.dup2(null, 0)
     kept: list[Any] = []  # objects that cannot cross; the tester holds their numbers
     try:
-        module = _module("candidate", request["source"])
+        module = _executed(request["source"])
         _send(pipe, "V", "")
     except MemoryError:
         _send(pipe, "M", "")
