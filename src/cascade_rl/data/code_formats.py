@@ -33,7 +33,7 @@ from typing import *
 from. No builtin is hidden by it: `pow` stays the one with three arguments."""
 
 
-def tests_of(row: Row) -> Tests | None:
+def read_tests(row: Row) -> Tests | None:
     """The tests of a row in one of the formats; None where it has the keys of none."""
     for keys, read in FORMATS.items():
         if all(row.get(key) is not None for key in keys):
@@ -51,14 +51,10 @@ def tests_of(row: Row) -> Tests | None:
 
 def _humaneval(row: Row) -> Tests:
     """HumanEval: `test` defines check(candidate), `prompt` the imports and helpers it needs."""
-    prompt = row.get("prompt")
-    prompt = prompt if isinstance(prompt, str) else ""
-    return Tests(
-        (AssertTest(as_text(row["test"])),),
-        as_text(row["entry_point"]),
-        helpers_of(prompt, row["entry_point"]),
-        prelude=prompt if _parses(prompt) else "",
-    )
+    entry, prompt = as_text(row["entry_point"]), row.get("prompt")
+    prompt = prompt if isinstance(prompt, str) and _body(prompt, entry) else ""
+    cases = (AssertTest(as_text(row["test"])),)
+    return Tests(cases, entry, helpers_of(prompt, entry), prelude=prompt)
 
 
 def _mbpp(row: Row) -> Tests:
@@ -209,20 +205,17 @@ def helpers_of(prompt: str, entry_point: str) -> str:
 
     It runs beside the tests, so that a program cannot redefine the helpers it is tested with.
     """
-    try:
-        body = ast.parse(prompt).body
-    except SyntaxError:
-        return ""
-    kept = [s for s in body if not (isinstance(s, ast.FunctionDef) and s.name == entry_point)]
+    kept = [s for s in _body(prompt, entry_point) if getattr(s, "name", "") != entry_point]
     return "\n".join(map(ast.unparse, kept))
 
 
-def _parses(code: str) -> bool:
+def _body(prompt: str, entry_point: str) -> list[ast.stmt]:
+    """The statements of a prompt that is code and begins the function; [] for any other."""
     try:
-        ast.parse(code)
-    except SyntaxError:
-        return False
-    return True
+        body = ast.parse(prompt).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    return body if any(getattr(s, "name", "") == entry_point for s in body) else []
 
 
 def _decoded(value: Any) -> Any:

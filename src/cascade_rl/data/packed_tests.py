@@ -37,7 +37,7 @@ PLAIN_OPCODES = frozenset(
 def unpacked(text: str, limit: int = MAX_BYTES) -> Sequence[Any]:
     """The tests in a base64 text of zlib of pickle of JSON. Raises DataError."""
     try:
-        packed = base64.b64decode(text, validate=False)
+        packed = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise DataError(f"packed tests are not base64: {error}") from None
     opener = zlib.decompressobj()

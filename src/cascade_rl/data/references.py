@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from cascade_rl.data.code_formats import FORMATS as CODE_FORMATS
-from cascade_rl.data.code_formats import tests_of
+from cascade_rl.data.code_formats import read_tests
 from cascade_rl.data.fields import (
     as_list,
     as_text,
@@ -64,7 +64,7 @@ def _tests(text: str) -> Tests:
     elif not isinstance(value, Mapping):
         raise DataError(f"ground_truth holds {shown(value)}; expected a JSON object")
     own = bool(value.get("tests") or value.get("asserts"))
-    tests = None if own else tests_of(value)
+    tests = None if own else read_tests(value)
     if tests is None:
         tests = _own_tests(value)
     memory = maybe_number_at(value, "memory_limit_mb", INSIDE) or tests.memory_limit_mb

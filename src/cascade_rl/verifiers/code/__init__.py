@@ -26,8 +26,11 @@ __all__ = ["VERSION", "TestResult", "extract_program", "judge", "test_results", 
 VERSION = "code-2"
 MAX_SOURCE = 200_000
 ANSWER_TIME_LIMIT_S = 60.0
+UNREADABLE = (ValueError, SyntaxError, RecursionError, MemoryError)
+"""What reading a row's tests may raise: the row's fault."""
 NO_PLAIN_VALUE = "returned no plain value"
-"""How the sandbox begins its reason where a call returned something it cannot hand out."""
+COMPILE_ERROR = "compile error"
+"""How the sandbox begins its reasons: a call returned what it cannot hand out; no program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def verify_code(
         if stop_at_first_failure:
             return replace(_remembered(tests, source, answer_time_limit_s), answer=source)
         results, tier = _every_result(tests, source, answer_time_limit_s)
-    except (ValueError, SyntaxError) as error:
+    except UNREADABLE as error:
         return unjudged("invalid", f"unreadable test: {error}")
     return replace(_counted(results), answer=source, tier=tier)
 
@@ -78,7 +81,7 @@ def test_results(
     tests, source = found
     try:
         return _every_result(tests, source, answer_time_limit_s)[0]
-    except (ValueError, SyntaxError) as error:
+    except UNREADABLE as error:
         reason = f"unreadable test: {error}"
         return tuple(TestResult("invalid", reason) for _ in tests.cases)
 
@@ -188,6 +191,8 @@ def _every_result(
         if batch.fallback is not None and found and _is_opaque(found[-1]):
             waiting.append((batch.fallback, 0))
             continue
+        if found and found[-1].reason.startswith(COMPILE_ERROR):
+            return (found[-1],) * len(results), tier
         for case, result in zip(batch.cases[first:], found, strict=False):
             if results[case].status == "right":
                 results[case] = result
