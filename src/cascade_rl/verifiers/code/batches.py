@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from cascade_rl.sandbox.base import Program, ProgramKind
-from cascade_rl.sandbox.values import encode
 from cascade_rl.types import AssertTest, CallTest, StdioTest, Tests
 from cascade_rl.verifiers.code.asserts import Check, builtin_under_test, checks_of
 from cascade_rl.verifiers.code.compare import right_value, same_output, short
@@ -92,8 +91,7 @@ def _call_batch(tests: Tests, calls: Sequence[CallTest]) -> Batch:
     entry = _function_name(tests.entry_point)
     if entry is None:
         raise ValueError("call tests without an entry_point")
-    inputs = tuple(case.args for case in calls)
-    encode([list(args) for args in inputs])  # NotPlain here is the row's fault
+    inputs = tuple(case.args for case in calls)  # NotPlain, raised when sent, is the row's fault
 
     def accept(index: int, value: Any) -> str:
         if right_value(value, calls[index], tests.tolerance):
