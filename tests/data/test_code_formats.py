@@ -107,6 +107,9 @@ def test_humanevals_prompt_serves_the_program_and_its_helpers_the_tests() -> Non
     assert tests.prelude == prompt
     assert "def help" in tests.setup
     assert "def f(" not in tests.setup
+    leetcode = "import math\nfrom typing import *\n"
+    tests = read({"test": TEST, "entry_point": "Solution().f", "prompt": leetcode})
+    assert tests.prelude == leetcode
     for words in ("Write a function f.", "f", "\0"):
         tests = read({"test": TEST, "entry_point": "f", "prompt": words})
         assert (tests.prelude, tests.setup) == ("", "")

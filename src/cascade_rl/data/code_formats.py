@@ -15,6 +15,7 @@ from cascade_rl.data.fields import as_text, maybe_number_at, parse_json, shown
 from cascade_rl.data.packed_tests import unpacked
 from cascade_rl.errors import DataError
 from cascade_rl.types import AssertTest, CallTest, StdioTest, Tests
+from cascade_rl.verifiers.code.asserts import parsed
 
 Row = Mapping[str, Any]
 
@@ -31,6 +32,12 @@ from typing import *
 """
 """What programs that fill in a function may use without importing it, as on the sites they come
 from. No builtin is hidden by it: `pow` stays the one with three arguments."""
+
+
+DEFINITIONS = (
+    *(ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef),
+    *(ast.Assign, ast.AnnAssign),
+)
 
 
 def read_tests(row: Row) -> Tests | None:
@@ -52,7 +59,7 @@ def read_tests(row: Row) -> Tests | None:
 def _humaneval(row: Row) -> Tests:
     """HumanEval: `test` defines check(candidate), `prompt` the imports and helpers it needs."""
     entry, prompt = as_text(row["entry_point"]), row.get("prompt")
-    prompt = prompt if isinstance(prompt, str) and _body(prompt, entry) else ""
+    prompt = prompt if isinstance(prompt, str) and _body(prompt) else ""
     cases = (AssertTest(as_text(row["test"])),)
     return Tests(cases, entry, helpers_of(prompt, entry), prelude=prompt)
 
@@ -205,17 +212,17 @@ def helpers_of(prompt: str, entry_point: str) -> str:
 
     It runs beside the tests, so that a program cannot redefine the helpers it is tested with.
     """
-    kept = [s for s in _body(prompt, entry_point) if getattr(s, "name", "") != entry_point]
+    kept = [s for s in _body(prompt) if getattr(s, "name", "") != entry_point]
     return "\n".join(map(ast.unparse, kept))
 
 
-def _body(prompt: str, entry_point: str) -> list[ast.stmt]:
-    """The statements of a prompt that is code and begins the function; [] for any other."""
+def _body(prompt: str) -> list[ast.stmt]:
+    """The statements of a prompt that is code and only imports and defines; [] for any other."""
     try:
-        body = ast.parse(prompt).body
+        body = parsed(prompt).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
-    return body if any(getattr(s, "name", "") == entry_point for s in body) else []
+    return body if all(isinstance(statement, DEFINITIONS) for statement in body) else []
 
 
 def _decoded(value: Any) -> Any:

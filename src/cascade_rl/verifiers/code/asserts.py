@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import functools
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,13 @@ class Check:
         return f"{self.text}: the value is {short(value)}"
 
 
+def parsed(code: str) -> ast.Module:
+    """The syntax tree, whatever Python would warn of. Raises SyntaxError and its kin."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(code)
+
+
 @functools.lru_cache(maxsize=1024)
 def checks_of(code: str, entry_point: str | None, setup: str = "") -> tuple[Check, ...] | None:
     """The block's asserts as checks, in order; None where not all of it can be one.
@@ -56,10 +64,10 @@ def checks_of(code: str, entry_point: str | None, setup: str = "") -> tuple[Chec
     define what it likes, as long as the block uses none of it. Raises SyntaxError, and
     ValueError for a block that runs nothing.
     """
-    body = ast.parse(code).body
+    body = parsed(code).body
     if not _runs(body, entry_point):
         raise ValueError("test code that defines what it never calls; expected asserts")
-    defined = _defined(ast.parse(setup).body) | _defined(body)
+    defined = _defined(parsed(setup).body) | _defined(body)
     try:
         if defined & _KNOWN:
             raise NotData("the tests redefine what they use")
@@ -75,7 +83,7 @@ def builtin_under_test(blocks: Sequence[str]) -> str | None:
     That is so only where the blocks call nothing else; otherwise a builtin's name is the
     builtin, whatever the program defines under it. Raises SyntaxError.
     """
-    tests = [node for block in blocks for node in ast.walk(ast.parse(block))]
+    tests = [node for block in blocks for node in ast.walk(parsed(block))]
     calls = [node for node in tests if isinstance(node, ast.Call)]
     names = {call.func.id if isinstance(call.func, ast.Name) else "" for call in calls}
     name = names.pop() if len(names) == 1 else ""

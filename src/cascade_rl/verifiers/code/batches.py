@@ -5,14 +5,13 @@ A batch holds inputs, which travel, and `accept`, which stays here with what is 
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cascade_rl.sandbox.base import Program, ProgramKind
 from cascade_rl.types import AssertTest, CallTest, StdioTest, Tests
-from cascade_rl.verifiers.code.asserts import Check, builtin_under_test, checks_of
+from cascade_rl.verifiers.code.asserts import Check, builtin_under_test, checks_of, parsed
 from cascade_rl.verifiers.code.compare import right_value, same_output, short
 
 FIRST_CASES = 4
@@ -104,7 +103,7 @@ def _call_batch(tests: Tests, calls: Sequence[CallTest]) -> Batch:
 def _assert_batches(tests: Tests, blocks: Sequence[str]) -> list[Batch]:
     """A batch of calls for each function that asserts-as-data ask, one for the other blocks."""
     entry = _function_name(tests.entry_point) or builtin_under_test(blocks)
-    ast.parse(tests.setup)
+    parsed(tests.setup)
     calls: dict[str, list[tuple[int, Check]]] = {}
     rest: list[int] = []
     for number, block in enumerate(blocks):

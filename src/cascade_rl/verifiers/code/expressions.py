@@ -43,14 +43,10 @@ def _range(*bounds: int) -> range:
     return found
 
 
-def _sum(items: Iterable[Any]) -> Any:
-    return sum(items)  # without a start: of lists, where it is quadratic, it is a TypeError
-
-
-def _round(number: Any, digits: int | None = None) -> Any:
-    if digits is not None and abs(digits) > MAX_DIGITS:
+def _round(number: Any, ndigits: int | None = None) -> Any:
+    if ndigits is not None and abs(ndigits) > MAX_DIGITS:
         raise NotData(f"rounding to more than {MAX_DIGITS} digits")
-    return round(number, digits)
+    return round(number, ndigits)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -71,7 +67,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "set": _set,
     "sorted": sorted,
     "str": str,
-    "sum": _sum,
+    "sum": sum,
     "tuple": tuple,
     "type": lambda value: type(value),
 }
@@ -246,6 +242,8 @@ def _call(node: ast.Call, hole: ast.Call | None) -> Expression:
             function = MATH[name]
         case _:
             raise NotData(f"{ast.unparse(node.func)[:60]} is called")
+    if function is sum and len(node.args) + len(node.keywords) > 1:
+        raise NotData("a sum with a start, which of lists takes quadratic time")
     arguments = [expression(argument, hole) for argument in node.args]
     keywords = [(word.arg, expression(word.value, hole)) for word in node.keywords if word.arg]
     if len(keywords) < len(node.keywords):
