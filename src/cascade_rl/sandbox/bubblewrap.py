@@ -11,11 +11,13 @@ from collections.abc import Iterable
 
 from cascade_rl.sandbox.tiers import DEVICES, TOOLCHAIN, library_paths
 
+SCRATCH = "/scratch"
+"""Not /tmp: the interpreter or this package may lie under that."""
 SCRATCH_BYTES = 64 << 20
 
 
 def command(bwrap: str, package: str, interpreter: Iterable[str], *, compiles: bool) -> list[str]:
-    """`interpreter ...` inside new namespaces with the libraries read-only and an empty /tmp."""
+    """`interpreter ...` inside new namespaces with the libraries read-only and SCRATCH empty."""
     program, *arguments = interpreter
     program = os.path.realpath(program)
     shown = {*library_paths(), *(TOOLCHAIN if compiles else ()), program, package}
@@ -30,6 +32,6 @@ def command(bwrap: str, package: str, interpreter: Iterable[str], *, compiles: b
     return [
         bwrap, "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534",
         "--disable-userns", "--cap-drop", "ALL", "--die-with-parent", "--new-session",
-        *binds, "--size", str(SCRATCH_BYTES), "--tmpfs", "/tmp", "--remount-ro", "/",
+        *binds, "--size", str(SCRATCH_BYTES), "--tmpfs", SCRATCH, "--remount-ro", "/",
         "--chdir", "/", program, *arguments,
     ]  # fmt: skip

@@ -33,7 +33,7 @@ _BOOTSTRAP = (
     "sys.modules['cascade_rl'] = package; from cascade_rl.sandbox.zygote import main; "
     "main({fd}, {tier!r}, {compiler!r})"
 )
-_GRACE_S = 10.0
+_GRACE_S, _COMPILE_GRACE_S = 10.0, 120.0
 TIER_VARIABLE, UNSAFE_VARIABLE = "CASCADE_SANDBOX", "CASCADE_SANDBOX_ALLOW_UNSAFE"
 """Environment variables: a tier or the URL of a SandboxFusion service; 1 to let T3 run."""
 
@@ -117,7 +117,8 @@ class ZygoteSandbox:
         channel = self._channel
         assert channel is not None
         longest = max(request["wall_s"], 10 * request["cpu_s"] + 5)
-        deadline = time.monotonic() + len(program.inputs) * longest + _GRACE_S
+        grace = _GRACE_S + (_COMPILE_GRACE_S if program.language == "cpp" else 0)
+        deadline = time.monotonic() + len(program.inputs) * longest + grace
         _send_frame(channel, request, deadline)
         reply = _receive_frame(channel, deadline)
         if "ended" in reply:

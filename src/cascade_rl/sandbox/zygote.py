@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from cascade_rl.sandbox import kernel, landlock
+from cascade_rl.sandbox import bubblewrap, kernel, landlock
 from cascade_rl.sandbox.runner import Init
 from cascade_rl.sandbox.tiers import (
     DEVICES,
@@ -136,7 +136,7 @@ def _enter(tier: str, compiles: bool) -> str:
         _enter_namespaces(compiles)
         return "/tmp"
     if tier == T1B:
-        return "/tmp"
+        return bubblewrap.SCRATCH
     if tier == T2:
         os.close(landlock.ruleset(()))
     scratch = tempfile.mkdtemp()
