@@ -157,6 +157,16 @@ def test_all_tests_together_have_a_time_limit() -> None:
     assert sum(result.status == "right" for result in results) <= 5
 
 
+def test_time_slept_counts_too() -> None:
+    cases = tuple(StdioTest(f"{n}\n", "") for n in range(40))
+    problem = Problem("p", "code", (), Tests(cases, time_limit_s=0.2), "t")
+    results = code.test_results(
+        problem, fenced("import time\ntime.sleep(1000)"), answer_time_limit_s=3.0
+    )
+    assert {result.status for result in results} == {"timeout"}
+    assert results[-1].reason == "the time for all tests is used up"
+
+
 def test_a_verdict_names_the_tier_its_program_ran_in() -> None:
     tier = default_sandbox().run(Program("", "stdio", ("",)), Limits()).tier
     assert tier

@@ -28,9 +28,11 @@ MAX_SOURCE = 200_000
 ANSWER_TIME_LIMIT_S = 60.0
 UNREADABLE = (ValueError, SyntaxError, RecursionError, MemoryError)
 """What reading a row's tests may raise: the row's fault."""
+IDLE = 0.05
+"""A program that computes for less than this share of its time waits; the machine is not busy."""
 NO_PLAIN_VALUE = "returned no plain value"
 COMPILE_ERROR = "compile error"
-"""How the sandbox begins its reasons: a call returned what it cannot hand out; no program."""
+"""How the sandbox begins its reason where a value cannot cross, and where nothing was compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def _judged(tests: Tests, source: str, time_limit_s: float) -> Verdict:
     while waiting:
         batch = waiting.pop()
         outcome = _run(batch, source, left, tier)
-        left, tier = left - outcome.cpu_s, outcome.tier
+        left, tier = left - _spent(outcome), outcome.tier
         verdict = judge(outcome, batch.accept)
         if verdict is not None and batch.fallback is not None and _is_opaque(verdict):
             waiting.append(batch.fallback)
@@ -157,6 +159,11 @@ def _run(batch: Batch, source: str, left: float, tier: str, first: int = 0) -> O
     if left <= 0:
         return Outcome("timeout", (), "the time for all tests is used up", tier=tier)
     return default_sandbox().run(batch.program(source, first), _limits(batch.tests, left))
+
+
+def _spent(outcome: Outcome) -> float:
+    """Processor time; of a program that slept, the time it slept."""
+    return outcome.wall_s if outcome.cpu_s < IDLE * outcome.wall_s else outcome.cpu_s
 
 
 def _is_opaque(verdict: Verdict | TestResult) -> bool:
@@ -186,7 +193,7 @@ def _every_result(
     while waiting:
         batch, first = waiting.pop()
         outcome = _run(batch, source, left, tier, first)
-        left, tier = left - outcome.cpu_s, outcome.tier
+        left, tier = left - _spent(outcome), outcome.tier
         found = _results(batch, first, outcome)
         if batch.fallback is not None and found and _is_opaque(found[-1]):
             waiting.append((batch.fallback, 0))
