@@ -254,3 +254,8 @@ def test_assert_code_reaches_the_candidate_only_by_value(sandbox: ZygoteSandbox)
 def test_no_candidate_passes_an_assert_by_lying(source: str, sandbox: ZygoteSandbox) -> None:
     outcome = sandbox.run(Program(source, "assert", ("assert f(2) == 4",)), LIMITS)
     assert outcome.status == "runtime", outcome
+
+
+def test_arguments_may_be_given_by_keyword(sandbox: ZygoteSandbox) -> None:
+    program = call("def f(x, y=1): return x - y", (5,), {"y": 2, "x": 9})
+    assert sandbox.run(program, LIMITS).results == (4, 7)

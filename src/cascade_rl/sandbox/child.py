@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from cascade_rl.sandbox.values import NotPlain, decode, encode
@@ -127,7 +127,8 @@ def _executed(source: str) -> types.ModuleType:
 def _run_calls(request: Request) -> None:
     module = _executed(request["source"])
     for encoded_args in request["inputs"]:
-        value = _entry_point(module, request["entry_point"])(*decode(encoded_args))
+        function, args = _entry_point(module, request["entry_point"]), decode(encoded_args)
+        value = function(**args) if type(args) is dict else function(*args)
         try:
             text = encode(value)
         except NotPlain as error:
@@ -215,10 +216,25 @@ def _read(pipe: Any, count: int) -> bytes:
 
 
 class _Handle:
-    """Stands for an object that stays with the candidate; equal to nothing but itself."""
+    """Stands for an object that stays with the candidate; equal to nothing but itself.
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    Its truth, its length and its items are asked for over the pipe, and cross as plain values.
+    """
+
+    def __init__(self, pipe: Any, number: int) -> None:
+        self._pipe, self.number = pipe, number
+
+    def _ask(self, function: str) -> Any:
+        return _Remote(self._pipe, "builtins", function)(self)
+
+    def __bool__(self) -> bool:
+        return self._ask("bool") is True
+
+    def __len__(self) -> int:
+        return int(self._ask("len"))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._ask("list"))
 
 
 class _Remote:
@@ -242,7 +258,7 @@ def _reply(pipe: Any) -> Any:
     if kind == "V":
         return decode(text) if text else None
     if kind == "H":
-        return _Handle(int(text))
+        return _Handle(pipe, int(text))
     if kind == "M":
         raise MemoryError
     found = getattr(builtins, text.partition(":")[0], None)
@@ -271,7 +287,8 @@ def _run_block(pipe: Any, code: str, entry_point: str | None) -> None:
     for name in _free_names(code):
         namespace[name] = _library(name) or _Remote(pipe, "", name)
     if entry_point:
-        namespace["candidate"] = _Remote(pipe, "", entry_point)
+        # By its own name too, which may be that of a builtin function.
+        namespace[entry_point] = namespace["candidate"] = _Remote(pipe, "", entry_point)
     exec(compile(code, "tests.py", "exec"), namespace)
     if "check" in namespace and entry_point:
         namespace["check"](namespace["candidate"])

@@ -212,7 +212,7 @@ class ZygoteSandbox:
 def _request(program: Program, limits: Limits, wall_s: float) -> dict[str, Any]:
     inputs = program.inputs
     if program.kind == "call":
-        inputs = tuple(encode(tuple(args)) for args in inputs)
+        inputs = tuple(encode(a if type(a) is dict else tuple(a)) for a in inputs)
     return {
         "kind": program.kind,
         "language": program.language,
