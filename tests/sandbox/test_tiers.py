@@ -245,3 +245,11 @@ def test_no_scratch_directory_outlives_its_sandbox(sandbox: ZygoteSandbox) -> No
     again.close()
     assert {name for name in os.listdir("/tmp") if name.startswith("tmp")} <= before
     assert zygote.is_running()
+
+
+def test_inputs_that_sleep_share_a_limit_too(sandbox: ZygoteSandbox) -> None:
+    source = "import time\ntime.sleep(0.5)"
+    limits = Limits(cpu_s=1.0, total_cpu_s=1.0)
+    outcome = sandbox.run(Program(source, "stdio", ("",) * 20), limits)
+    assert outcome.status == "timeout"
+    assert len(outcome.results) <= 4

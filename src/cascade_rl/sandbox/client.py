@@ -175,7 +175,7 @@ class ZygoteSandbox:
             command = bubblewrap.command(bwrap, str(_PACKAGE), command, compiles=compiles)
         self._process = subprocess.Popen(
             command,
-            env={},
+            env={"LD_BIND_NOW": "1"},  # symbols are looked up once, not in every fork
             cwd="/",
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,

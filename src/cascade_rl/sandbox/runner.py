@@ -48,6 +48,7 @@ class Init:
     def serve(self, request: Request) -> Request:
         """Run the inputs in turn until one does not end well; the reply the requester reads."""
         started, spent = time.monotonic(), _spent()
+        request = {**request, "began": started, "spent_before": spent}
         status, reason, results = self._run(request, spent)
         return {
             "status": status,
@@ -339,10 +340,20 @@ class Run:
                     return "cpu"
                 if wall >= self.request["wall_s"] and _waits(cpu, wall, limit):
                     return "wall"
+                if self._has_idled(used, now):
+                    return "wall"
                 if poller.poll(1000 * min(max(limit - cpu, 0.005), 0.25)):
                     return os.waitpid(self._pids[0], 0)[1]
         finally:
             os.close(watcher)
+
+    def _has_idled(self, used: float, now: float) -> bool:
+        """Whether all inputs together have mostly slept, each of them within its own limits."""
+        wall = now - self.request["began"]
+        if wall < self.request["total_cpu_s"]:
+            return False
+        spent = _spent() - self.request["spent_before"] + used
+        return bool(spent < 0.1 * wall)
 
     def _kill_all(self) -> None:
         """End the run's processes and, where they could start others, those too."""

@@ -104,7 +104,6 @@ class Confinement:
             _, hard = resource.getrlimit(resource.RLIMIT_STACK)
             deep = memory // 2 if hard == resource.RLIM_INFINITY else min(memory // 2, hard)
             resource.setrlimit(resource.RLIMIT_STACK, (deep, hard))
-        os.environ.clear()
         kernel.drop_capabilities(keep_reading=self.tier in (T2, T3))
         kernel.set_dumpable(False)
 

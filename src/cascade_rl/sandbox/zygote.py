@@ -9,6 +9,7 @@ replaced. Standard library only.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -86,6 +87,8 @@ def main(fd: int, tier: str, compiler: str | None) -> None:
         send_frame(channel, {"refused": str(error)})
         return
     kernel.set_dumpable(False)
+    atexit._clear()  # what the imports registered is no program's to run
+    os.environ.clear()
     sys.path[:] = [path for path in sys.path if path]
     send_frame(channel, {"tier": tier})
     gc.collect()
