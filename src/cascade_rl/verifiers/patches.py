@@ -34,17 +34,26 @@ def apply_edit(files: Files, text: str, format: str) -> dict[str, str]:
     if format == "search_replace":
         return apply_blocks(files, text)
     if format == "either" and _SEARCH.search(text):
-        if _HUNK.search(_BLOCK.sub("", text)):
+        if _has_hunk_outside_blocks(text):
             raise Unparsable("SEARCH/REPLACE blocks and a unified diff: two solutions")
         return apply_blocks(files, text)
     return apply_diff(files, text)
 
 
 _SEARCH = re.compile(r"^<<<<<<< SEARCH[ \t]*$", re.M)
-_BLOCK = re.compile(r"^<<<<<<< SEARCH[ \t]*\n.*?^>>>>>>> REPLACE[ \t]*$", re.M | re.S)
-_HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@", re.M)
+_HUNK = re.compile(r"@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@")
 _OPEN = re.compile(r"^[ \t]*<solution>", re.M)
 _CLOSE = re.compile(r"</solution>[ \t]*$", re.M)
+
+
+def _has_hunk_outside_blocks(text: str) -> bool:
+    inside = False
+    for line in text.split("\n"):
+        if line.startswith(("<<<<<<< SEARCH", ">>>>>>> REPLACE")):
+            inside = line.startswith("<")
+        elif not inside and _HUNK.match(line):
+            return True
+    return False
 
 
 def _solution(text: str) -> str:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Literal
 
-from cascade_rl.chat import answer_part, has_open_thought
+from cascade_rl.chat import THINK_OPEN, answer_part, has_open_thought
 from cascade_rl.sandbox.base import Limits, Program
 from cascade_rl.sandbox.client import default_sandbox
 from cascade_rl.types import Patch, Problem, Verdict, partial, right, unjudged, wrong
@@ -143,8 +143,9 @@ def verify_swe_resolved(problem: Problem, text: str) -> Verdict:
 
 def edited_files(reference: Patch, text: str) -> dict[str, str]:
     """The files the answer touches, after its edit. Raises Unparsable."""
-    if has_open_thought(text):
+    answer = answer_part(text)
+    if has_open_thought(text) or answer.startswith(THINK_OPEN):
         raise Unparsable("the thought never ends")
-    if len(text) > MAX_EDIT:
-        raise Unparsable(f"{len(text)} characters; at most {MAX_EDIT} are read")
-    return apply_edit(reference.files, answer_part(text), reference.format)
+    if len(answer) > MAX_EDIT:
+        raise Unparsable(f"{len(answer)} characters; at most {MAX_EDIT} are read")
+    return apply_edit(reference.files, answer, reference.format)
