@@ -124,25 +124,25 @@ def solution(text: str) -> str:
 OTHER = block("    return a - b", "    return b + a")
 
 
-@pytest.mark.parametrize(
-    ("text", "score"),
-    [
-        (solution(RIGHT), 1.0),
-        (f"I first thought of\n{OTHER}\nbut\n{solution(RIGHT)}", 1.0),
-        (solution(RIGHT) + solution(OTHER), -1.0),
-        (solution(RIGHT) + solution(RIGHT), -1.0),
-        (f"<think>so</think>{solution(RIGHT)}", 1.0),
-        (f"<think>so</think><solution>{RIGHT}</solution>", 1.0),
-        (f"<think>so</think><solution>\n{RIGHT}", -1.0),
-        (RIGHT + OTHER, -1.0),  # the second one searches what the first one replaced
-        (OTHER + RIGHT, -1.0),
-        (GOLD + GOLD, -1.0),
-        (RIGHT + GOLD, -1.0),  # one solution in each format
-        (RIGHT + RIGHT, -1.0),
-        (f"<think>{GOLD}</think>I give up.", -1.0),
-        (f"<think>{RIGHT}</think><think>{RIGHT}", -1.0),
-    ],
-)
+SOLUTIONS = [
+    (solution(RIGHT), 1.0),
+    (f"I first thought of\n{OTHER}\nbut\n{solution(RIGHT)}", 1.0),
+    (solution(RIGHT) + solution(OTHER), -1.0),
+    (solution(RIGHT) + solution(RIGHT), -1.0),
+    (f"<think>so</think>{solution(RIGHT)}", 1.0),
+    (f"<think>so</think><solution>{RIGHT}</solution>", 1.0),
+    (f"<think>so</think><solution>\n{RIGHT}", -1.0),
+    (RIGHT + OTHER, -1.0),  # the second one searches what the first one replaced
+    (OTHER + RIGHT, -1.0),
+    (GOLD + GOLD, -1.0),
+    (RIGHT + GOLD, -1.0),  # one solution in each format
+    (RIGHT + RIGHT, -1.0),
+    (f"<think>{GOLD}</think>I give up.", -1.0),
+    (f"<think>{RIGHT}</think><think>{RIGHT}", -1.0),
+]
+
+
+@pytest.mark.parametrize(("text", "score"), SOLUTIONS)
 def test_only_one_solution_outside_the_thinking_counts(text: str, score: float) -> None:
     assert verify_swe(PROBLEM, text).score == score
 
@@ -163,6 +163,7 @@ def test_each_extra_file_and_touched_test_lowers_the_similarity(
 BLANK = block("    return a - b", "    return a  -  b ")
 COMMENT = block("    return a - b", "    return a - b  # fixed")
 INDENT = block("    return a - b", "        return a - b")
+CHANGES = [BLANK, COMMENT, INDENT, RIGHT + EXTRA + TOUCHED_TESTS]
 
 
 @pytest.mark.parametrize(
