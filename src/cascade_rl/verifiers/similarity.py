@@ -75,6 +75,15 @@ def _file_diffs(files: Files, changed: Files) -> dict[str, str]:
     return diffs
 
 
+def diff_text(files: Files, changed: Files) -> str:
+    """The changes as one unified diff with header lines, for a reader."""
+    diffs = _file_diffs(files, changed)
+    return "\n".join(
+        f"--- a/{path}\n+++ b/{path}\n{changed[path] if diff == TOO_LONG else diff}"
+        for path, diff in sorted(diffs.items())
+    )
+
+
 def unified_diff(before: str, after: str) -> str:
     """What `difflib.unified_diff` writes, three lines of context, without header lines."""
     old, new = before.splitlines(), after.splitlines()
