@@ -36,7 +36,9 @@ def judge_messages(problem: Problem, answer: str) -> tuple[Message, ...]:
     """The judge's prompt for an answer (the completion without its thought)."""
     reference = problem.reference
     assert isinstance(reference, Patch)
-    files = "\n".join(f"### {path}\n{reference.files[path]}".rstrip() for path in reference.shown)
+    files = "\n".join(
+        f"### {path}\n{reference.files.get(path, '')}".rstrip() for path in reference.shown
+    )
     golden = "\n".join(line for line in reference.patch.splitlines() if line[:3] not in _HEADERS)
     text = TEMPLATE.format(
         nonce=nonce_for(problem.id, answer),
