@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GRAMS = (24, 12)
-SMALL = 3_000
+SMALL = 6_000
 """Area of a rectangle below which looking for grams costs more than it saves."""
 MAX_PAIRS = 400_000
 """Equal grams of one rectangle up to which they are listed; beyond, `str.find` looks for them."""
@@ -36,14 +36,15 @@ def matched_characters(a: str, b: str, limit: int | None = None) -> int:
         return len(a)
     search = _Search(a, b, math.inf if limit is None else limit)
     total = 0
-    heap = [_Rectangle(0, len(a), 0, len(b), min(len(a), len(b)))]
+    heap = [(0, 0, _Rectangle(0, len(a), 0, len(b), min(len(a), len(b))))]
     while heap and search.work < search.limit:
-        rectangle = heapq.heappop(heap)
+        rectangle = heapq.heappop(heap)[2]
         size, i, j = search.longest(rectangle)
         if size:
             total += size
             for part in rectangle.around(size, i, j):
-                heapq.heappush(heap, part)
+                # No two rectangles begin at the same character of a.
+                heapq.heappush(heap, (-part.area, part.a0, part))
     return total
 
 
@@ -65,9 +66,6 @@ class _Rectangle:
     @property
     def area(self) -> int:
         return (self.a1 - self.a0) * (self.b1 - self.b0)
-
-    def __lt__(self, other: _Rectangle) -> bool:
-        return self.area > other.area
 
     def around(self, size: int, i: int, j: int) -> list[_Rectangle]:
         """What lies to the left and to the right of a block, with its runs cut to fit."""
@@ -144,14 +142,16 @@ class _Search:
             return []
         order = np.argsort(keys_b)
         ordered = keys_b[order]
-        first = np.searchsorted(ordered, keys_a, "left")
-        counts = np.searchsorted(ordered, keys_a, "right") - first
+        first = np.searchsorted(ordered, keys_a)
+        shared = np.flatnonzero(ordered[np.minimum(first, len(ordered) - 1)] == keys_a)
+        first = first[shared]
+        counts = np.searchsorted(ordered, keys_a[shared], "right") - first
         pairs = int(counts.sum())
         if pairs == 0 or pairs > MAX_PAIRS:
             return None if pairs else []
         self.work += pairs // 3
         nth = np.arange(pairs) - np.repeat(np.cumsum(counts) - counts, counts)
-        i = np.repeat(np.arange(len(keys_a)), counts) + at.a0
+        i = np.repeat(shared, counts) + at.a0
         j = order[np.repeat(first, counts) + nth] + at.b0
         # A run starts at a pair that no equal character precedes, and ends where none follows.
         starts = (i == at.a0) | (j == at.b0) | (self.codes_a[i - 1] != self.codes_b[j - 1])

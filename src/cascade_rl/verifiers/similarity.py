@@ -18,8 +18,8 @@ Files = Mapping[str, str]
 Similarity = Callable[[Files, Files, Files], float]
 """(files before, files the answer changed, files the golden patch changed) to a number."""
 
-WORK = 200_000
-"""Limit of `swe_rl_similarity` an answer, about 40 ms; see `matching.matched_characters`."""
+WORK = 150_000
+"""Limit of `swe_rl_similarity` an answer, about 35 ms; see `matching.matched_characters`."""
 MAX_LINE_PAIRS = 3_000_000
 """Equal lines that one file's line diff may look at: about half a second."""
 THRESHOLDS = {"swe_rl": 0.5, "changed_lines": 0.33}
@@ -40,7 +40,7 @@ def swe_rl_similarity(files: Files, found: Files, golden: Files, *, exact: bool 
     """Mean over the union of changed files of the difflib ratio of per-file unified diffs.
 
     SWE-RL (arXiv:2502.18449, core/reward.py): three lines of context, headers removed; no
-    change on either side is 1. Exact up to about 15,000 characters a side, to 30,000 where the
+    change on either side is 1. Exact up to about 10,000 characters a side, to 30,000 where the
     sides are alike; beyond, a lower bound. `exact=True` has no bound: for curation.
     """
     ours, theirs = _file_diffs(files, found), _file_diffs(files, golden)
