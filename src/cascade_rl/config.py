@@ -204,6 +204,12 @@ class StageConfig(_Stage):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_judge(self) -> Self:
+        if "judge" in self.inputs and self.reward.judge_url is not None:
+            raise ValueError("inputs.judge and reward.judge_url are two judges; expected one")
+        return self
+
     @property
     def reward_kind(self) -> Literal["verifier", "preference", "gated_if", "swe", "auto"]:
         """The reward that `auto` stands for in this stage's domain.

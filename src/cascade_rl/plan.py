@@ -255,16 +255,10 @@ def _check_reward(stage: StageConfig) -> None:
             "inputs: {reward_model: NAME}",
         )
     judged = kind == "swe" and stage.reward.swe_similarity != "lexical"
-    judges = ("judge" in stage.inputs) + (stage.reward.judge_url is not None)
-    if judged and not judges:
+    if judged and "judge" not in stage.inputs and stage.reward.judge_url is None:
         raise ConfigError(
             f"stage {stage.name}: swe_similarity {stage.reward.swe_similarity} needs a judge",
             hint="name one:  inputs: {judge: NAME},  or say  reward: {swe_similarity: lexical}",
-        )
-    if judges > 1:
-        raise ConfigError(
-            f"stage {stage.name}: inputs.judge and reward.judge_url are two judges; expected one",
-            hint="take one of them away",
         )
 
 

@@ -223,3 +223,16 @@ def test_a_judge_that_scores_no_answer_stops_the_stage(
     with pytest.raises(TrainingError) if stops else nullcontext():
         [signals] = judging.signals([Group(SWE, None, answers)])
         assert [s.judge for s in signals].count(0.5) == scored
+
+
+def test_a_lexical_stage_asks_no_judge(stage: Stage) -> None:
+    stage.roller(rl_stage(), comma_problems(1))
+
+    def judge(items: Sequence[tuple[Problem, str]]) -> list[float]:
+        raise AssertionError("asked")
+
+    config = rl_stage(domain="swe", reward=RewardConfig(swe_similarity="lexical"))
+    judging = Judging(config, stage.workspace, stage.pool, {"judge": judge})
+    judging.submit((0, 0), SWE, edit("x = 3"))
+    [[signals]] = judging.signals([Group(SWE, None, (edit("x = 3"),))])
+    assert signals.judge is None

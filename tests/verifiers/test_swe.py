@@ -216,6 +216,27 @@ def test_what_only_looks_like_a_line_end_is_not_the_golden_patch(separator: str)
     assert verdict.status == "partial" and verdict.score == 0.99
 
 
+RENAME = "diff --git a/calc.py b/calc2.py\nrename from calc.py\nrename to calc2.py\n"
+MOVE = GOLD.replace("+++ b/calc.py", "+++ b/calc2.py")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        RENAME,
+        MOVE,
+        "--- a/calc.py\n+++ /dev/null\n"
+        + "@@ -1,6 +0,0 @@\n"
+        + "".join(f"-{line}\n" for line in FILES["calc.py"].splitlines()),
+    ],
+)
+@pytest.mark.parametrize("name", ["swe_rl", "changed_lines"])
+def test_a_renamed_or_deleted_file_is_not_an_edit_of_it(text: str, name: str) -> None:
+    verdict = verify_swe(PROBLEM, text, similarity=name)  # type: ignore[arg-type]
+    assert verdict.status == "partial"
+    assert verdict.score is not None and verdict.score < (0.7 if name == "swe_rl" else 0.2)
+
+
 def test_a_golden_patch_that_changes_nothing_is_the_rows_fault() -> None:
     nothing = GOLD.replace("a + b", "a - b")
     problem = Problem("p", "swe", (), Patch(FILES, nothing, (), "either", ""), "t")

@@ -66,6 +66,8 @@ class Judging:
             "reward_model", groups, [p for p in places if self._preferred(groups[p[0]])]
         )
         unclear = [p for p in places if p in verdicts and verdicts[p].status == "partial"]
+        if self._spec.swe_similarity == "lexical":
+            unclear = []  # nobody would read what a judge says
         judged = self._ask(
             "judge", groups, [p for p in unclear if groups[p[0]].problem.domain == "swe"]
         )
