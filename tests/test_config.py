@@ -136,3 +136,15 @@ def test_a_local_stage_refuses_a_verl_only_setting_by_name() -> None:
 def test_a_missing_config_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cascade init"):
         load_config(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("reward", [{"judge_url": "http://a/v1"}, {"judge_model": "m"}])
+def test_a_judges_server_and_model_go_together(reward: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="give both or none"):
+        config_of({"reward": reward})
+
+
+def test_a_stage_has_one_judge() -> None:
+    server = {"judge_url": "http://a/v1", "judge_model": "m"}
+    with pytest.raises(ConfigError, match="two judges"):
+        config_of({"inputs": {"judge": "judge"}, "reward": server})

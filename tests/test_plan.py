@@ -14,6 +14,8 @@ from tests.support import make_config, make_rows
 MATH: dict[str, Any] = {"name": "math_rl/24k"}
 LONG: dict[str, Any] = {"name": "math_rl/32k"}
 CODE: dict[str, Any] = {"name": "code_rl"}
+SWE: dict[str, Any] = {"name": "swe_rl", "domain": "swe"}
+SERVER: dict[str, Any] = {"judge_url": "http://127.0.0.1:8000/v1", "judge_model": "big"}
 
 
 def keys(config: CascadeRLConfig) -> dict[str, str]:
@@ -81,7 +83,7 @@ def test_after_a_rollback_the_rest_starts_from_the_rolled_back_stages_parent(
     ("stages", "said"),
     [
         ([{"name": "rlhf", "domain": "chat"}], "needs a reward model"),
-        ([{"name": "swe_rl", "domain": "swe"}], "needs a judge"),
+        ([SWE], "needs a judge"),
         ([{**CODE, "parent": "math_rl"}, {"name": "math_rl"}], "comes after it"),
         ([{**CODE, "parent": "nothing"}], "no stage or family is called 'nothing'"),
         ([{**CODE, "max_new_tokens": 5000}], "context is 4096"),
@@ -150,3 +152,8 @@ def test_an_unknown_verifier_is_refused_with_the_known_ones(tmp_path: Path) -> N
     bad = benchmark.model_copy(update={"verifier": "vibes"})
     with pytest.raises(ConfigError, match="expected one of: auto"):
         protocols(config.model_copy(update={"benchmarks": (bad,)}))
+
+
+def test_a_server_judges_in_place_of_a_stage(tmp_path: Path) -> None:
+    [stage] = make_plan(make_config(tmp_path, {**SWE, "reward": SERVER})).stages
+    assert stage.name == "swe_rl"

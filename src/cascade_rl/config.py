@@ -101,7 +101,18 @@ class RewardConfig(Model):
     swe_similarity: Literal["judge", "lexical", "hybrid"] = "judge"
     swe_hybrid_weight: Share = 0.5
     swe_floor: Share = 0.0
+    swe_lexical: Literal["swe_rl", "changed_lines"] = "swe_rl"
+    swe_identical: Literal["text", "whitespace", "syntax"] = "text"
+    judge_url: str | None = None
+    """An OpenAI-compatible server that judges in place of `inputs: {judge: NAME}`; ends in /v1."""
+    judge_model: str = ""
     language_penalty: bool = True
+
+    @model_validator(mode="after")
+    def _judge(self) -> Self:
+        if (self.judge_url is None) != (self.judge_model == ""):
+            raise ValueError("judge_url and judge_model go together: give both or none")
+        return self
 
 
 class GateConfig(Model):
@@ -191,6 +202,12 @@ class StageConfig(_Stage):
                 f"train_batch_size {self.train_batch_size} does not divide into "
                 f"updates_per_batch {self.updates_per_batch}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_judge(self) -> Self:
+        if "judge" in self.inputs and self.reward.judge_url is not None:
+            raise ValueError("inputs.judge and reward.judge_url are two judges; expected one")
         return self
 
     @property

@@ -255,7 +255,7 @@ def _check_reward(stage: StageConfig) -> None:
             "inputs: {reward_model: NAME}",
         )
     judged = kind == "swe" and stage.reward.swe_similarity != "lexical"
-    if judged and "judge" not in stage.inputs:
+    if judged and "judge" not in stage.inputs and stage.reward.judge_url is None:
         raise ConfigError(
             f"stage {stage.name}: swe_similarity {stage.reward.swe_similarity} needs a judge",
             hint="name one:  inputs: {judge: NAME},  or say  reward: {swe_similarity: lexical}",

@@ -1,22 +1,35 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cascade_rl import curriculum
-from cascade_rl.config import FilterConfig, StageConfig
+from cascade_rl.config import FilterConfig, RewardConfig, StageConfig
 from cascade_rl.engines.local.judging import Judging, journal_key, reward_spec
 from cascade_rl.engines.local.metrics import batch_metrics, rollout_rows
 from cascade_rl.engines.local.rl import rows_of
 from cascade_rl.engines.local.rollout import Batch, Roller
 from cascade_rl.engines.local.session import Session
 from cascade_rl.engines.local.workers import Team
+from cascade_rl.errors import TrainingError
 from cascade_rl.rewards import VerifierPool
-from cascade_rl.types import Checkpoint, Completion, Group, Problem, Signals, Verdict, right, wrong
+from cascade_rl.types import (
+    Checkpoint,
+    Completion,
+    Group,
+    Patch,
+    Problem,
+    Signals,
+    Verdict,
+    right,
+    wrong,
+)
 from tests.engines.helpers import LOCAL, Recording, comma_problems, job_of, rl_stage
 
 
@@ -168,3 +181,58 @@ def test_the_same_answer_twice_in_a_round_is_judged_once_and_journaled_once(stag
     assert stage.pool.stats.verdicts - before == 2
     assert signals[0].verdict == signals[2].verdict is not None
     assert stage.workspace.verdict(journal_key(problem, "x")) == signals[0].verdict
+
+
+GOLD = "--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n"
+SWE = Problem("s", "swe", (), Patch({"a.py": "x = 1\n"}, GOLD, ("a.py",), "either", ""), "t")
+
+
+def edit(line: str) -> Completion:
+    text = f"### a.py\n<<<<<<< SEARCH\nx = 1\n=======\n{line}\n>>>>>>> REPLACE"
+    return Completion(text, (5,), (-1.0,), (-1.0,), "stop")
+
+
+def test_a_stage_chooses_its_lexical_similarity_and_what_is_unchanged(stage: Stage) -> None:
+    stage.roller(rl_stage(), comma_problems(1))
+    answers = (edit("x = 3"), edit("x = 1  # fixed"))
+    found = []
+    for options in ({}, {"swe_lexical": "changed_lines", "swe_identical": "syntax"}):
+        config = rl_stage(domain="swe", reward=RewardConfig(swe_similarity="lexical", **options))
+        judging = Judging(config, stage.workspace, stage.pool, {})
+        for j, answer in enumerate(answers):
+            judging.submit((0, j), replace(SWE, id=f"{options}"), answer)
+        group = Group(SWE, None, answers)
+        found.append(judging.rewards([group], judging.signals([group]))[0])
+    assert all(reward is not None and reward > 0.5 for reward in found[0])
+    assert found[1] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(("scored", "stops"), [(0, True), (1, False)])
+def test_a_judge_that_scores_no_answer_stops_the_stage(
+    stage: Stage, scored: int, stops: bool
+) -> None:
+    stage.roller(rl_stage(), comma_problems(1))
+
+    def judge(items: Sequence[tuple[Problem, str]]) -> list[float]:
+        return [0.5 if i < scored else math.nan for i in range(len(items))]
+
+    judging = Judging(rl_stage(domain="swe"), stage.workspace, stage.pool, {"judge": judge})
+    answers = tuple(edit(f"x = {n}") for n in range(3, 11))
+    for j, answer in enumerate(answers):
+        judging.submit((0, j), SWE, answer)
+    with pytest.raises(TrainingError) if stops else nullcontext():
+        [signals] = judging.signals([Group(SWE, None, answers)])
+        assert [s.judge for s in signals].count(0.5) == scored
+
+
+def test_a_lexical_stage_asks_no_judge(stage: Stage) -> None:
+    stage.roller(rl_stage(), comma_problems(1))
+
+    def judge(items: Sequence[tuple[Problem, str]]) -> list[float]:
+        raise AssertionError("asked")
+
+    config = rl_stage(domain="swe", reward=RewardConfig(swe_similarity="lexical"))
+    judging = Judging(config, stage.workspace, stage.pool, {"judge": judge})
+    judging.submit((0, 0), SWE, edit("x = 3"))
+    [[signals]] = judging.signals([Group(SWE, None, (edit("x = 3"),))])
+    assert signals.judge is None

@@ -61,7 +61,7 @@ def test_a_verdicts_score_is_the_reward_and_not_judged_stays_none() -> None:
     assert verifier_reward(Signals(partial(0.25, "x"))) == 0.25
 
 
-@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf, None])
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf, 1.7e308, -1.7e308, None])
 def test_a_preference_that_is_no_number_is_not_judged(score: float | None) -> None:
     assert preference_reward(preferred(score)) is None
     assert preference_reward(preferred(-1.5)) == -1.5
@@ -104,6 +104,11 @@ def test_extreme_preferences_stay_within_one_and_two() -> None:
         (partial(0.4, "x"), 0.7, RewardSpec(), 0.7),
         (partial(0.4, "x"), None, RewardSpec(), 0.4),
         (partial(0.4, "x"), math.nan, RewardSpec(), None),
+        (partial(0.4, "x"), math.inf, RewardSpec(), None),
+        (partial(0.4, "x"), -0.1, RewardSpec(), None),
+        (partial(0.4, "x"), 1.1, RewardSpec(), None),
+        (partial(0.4, "x"), math.nan, RewardSpec(swe_similarity="hybrid"), None),
+        (partial(0.4, "x"), math.nan, RewardSpec(swe_similarity="lexical"), 0.4),
         (partial(0.4, "x"), 0.7, RewardSpec(swe_similarity="lexical"), 0.4),
         (partial(0.4, "x"), 0.8, RewardSpec(swe_similarity="hybrid", swe_hybrid_weight=0.25), 0.5),
         (partial(0.4, "x"), 0.3, RewardSpec(swe_floor=0.5), 0.0),
@@ -115,6 +120,45 @@ def test_the_swe_reward(
     verdict: Verdict, judge: float | None, spec: RewardSpec, expected: float | None
 ) -> None:
     assert swe_reward(Signals(verdict, judge=judge), spec) == expected
+
+
+ABLATIONS = {
+    # lexical 0.2, 0.5, 0.7 with P(YES) 0.9, 0.4, none
+    "semantic": (RewardSpec(), [0.9, 0.4, None]),
+    "lexical": (RewardSpec(swe_similarity="lexical"), [0.2, 0.5, 0.7]),
+    "hybrid": (RewardSpec(swe_similarity="hybrid"), [0.55, 0.45, None]),
+    "semantic, shaped": (RewardSpec(swe_floor=0.5), [0.9, 0.0, None]),
+    "lexical, shaped": (RewardSpec(swe_similarity="lexical", swe_floor=0.5), [0.0, 0.5, 0.7]),
+    "hybrid, shaped": (RewardSpec(swe_similarity="hybrid", swe_floor=0.5), [0.55, 0.0, None]),
+}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_every_ablation_of_the_swe_reward(name: str) -> None:
+    spec, partials = ABLATIONS[name]
+    decided = [
+        Signals(wrong("unparsable", score=-1.0), judge=1.0),
+        Signals(right(), judge=0.0),
+        Signals(wrong("unchanged"), judge=1.0),
+    ]
+    unclear = [
+        Signals(partial(lexical, "x"), judge=judge)
+        for lexical, judge in ((0.2, 0.9), (0.5, 0.4), (0.7, math.nan))
+    ]
+    found = one(spec, "swe", decided + unclear)
+    assert found == [-1.0, 1.0, 0.0, *(None if p is None else pytest.approx(p) for p in partials)]
+
+
+def test_scores_of_any_size_and_of_no_variance_make_finite_rewards() -> None:
+    hostile = [math.nan, math.inf, -math.inf, 1.7e308, 1.7e308, 1e300, -1e300, 5e-324, 0.0, None]
+    for count in range(1, len(hostile) + 1):
+        chat = one(RewardSpec(), "chat", [preferred(s, mixed=s == 0.0) for s in hostile[:count]])
+        gated = gated_if_reward([preferred(s, right()) for s in hostile[:count]])
+        for rewards in (chat, gated, tanh_shaping(chat)):
+            assert all(r is None or math.isfinite(r) for r in rewards)
+        assert [r is None for r in gated] == [r is None for r in chat]
+        assert all(r is None or 1 <= r <= 2 for r in gated)
+    assert gated_if_reward([preferred(5e-324, right()), preferred(0.0, right())]) != []
 
 
 def test_tanh_shaping_uses_the_judged_of_a_group() -> None:
@@ -186,7 +230,7 @@ def test_a_blend_rewards_each_row_after_its_own_domain() -> None:
     assert rewards_of(RewardSpec(), groups, signals) == [[0.3], [1.0], [0.6]]
 
 
-GOLDEN = {"2": "b287bbfd15c96fadee57fa7ebc5eae2a735184f4cacd0c0dfa7155b43bf50e93"}
+GOLDEN = {"3": "b287bbfd15c96fadee57fa7ebc5eae2a735184f4cacd0c0dfa7155b43bf50e93"}
 """Digest of the rewards below by version: a change of a formula asks for a new version."""
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-import random
-from collections.abc import Callable
-from pathlib import Path
+import time
+from functools import partial
 
 import pytest
 
 from cascade_rl.types import Patch, Problem
-from cascade_rl.verifiers.patches import Unparsable, apply_diff, apply_edit, parse_diff, safe_path
-from cascade_rl.verifiers.swe import swe_rl_similarity, verify_swe, verify_swe_resolved
+from cascade_rl.verifiers.swe import verify_swe, verify_swe_resolved
 
 FILES = {
     "calc.py": "def add(a, b):\n    return a - b\n\n\ndef twice(a):\n    return add(a, a)\n",
@@ -118,113 +114,172 @@ def test_an_edit_of_the_tests_changes_nothing() -> None:
     assert verify_swe_resolved(PROBLEM, cheat).outcome is False
 
 
-# --- similarity -------------------------------------------------------------------------------
+# --- what an edit may not do ------------------------------------------------------------------
 
 
-def published(files: dict[str, str], found: dict[str, str], golden: dict[str, str]) -> float:
-    """The definition of SWE-RL, written out apart from ours."""
-
-    def diffs(after: dict[str, str]) -> dict[str, str]:
-        result = {}
-        for path, text in after.items():
-            old, new = files.get(path, "").splitlines(), text.splitlines()
-            lines = list(difflib.unified_diff(old, new, "a", "b", lineterm="", n=3))
-            if lines:
-                result[path] = "\n".join(lines[2:])
-        return result
-
-    a, b = diffs(found), diffs(golden)
-    scores = [
-        difflib.SequenceMatcher(None, a[p], b[p], autojunk=False).ratio()
-        if p in a and p in b
-        else 0
-        for p in {*a, *b}
-    ]
-    return sum(scores) / len(scores) if scores else 1.0
+def solution(text: str) -> str:
+    return f"\n<solution>\n{text}\n</solution>\n"
 
 
-def test_the_similarity_is_the_published_one() -> None:
-    rng = random.Random(0)
-
-    def text() -> str:
-        return "".join(rng.choice(["a = 1\n", "b = 2\n", "pass\n", "x\n"]) for _ in range(12))
-
-    for _ in range(200):
-        files = {f"f{n}.py": text() for n in range(3)}
-        found = {f"f{n}.py": text() for n in range(4) if rng.random() < 0.6}
-        golden = {f"f{n}.py": text() for n in range(3) if rng.random() < 0.6}
-        assert swe_rl_similarity(files, found, golden) == pytest.approx(
-            published(files, found, golden), abs=1e-9
-        )
+OTHER = block("    return a - b", "    return b + a")
 
 
-def test_a_huge_edit_is_scored_in_bounded_time() -> None:
-    files = {"a.py": "x = 1\n" * 10}
-    found = {"a.py": "".join(f"y{n} = {n}\n" for n in range(20_000))}
-    golden = {"a.py": "".join(f"z{n} = {n}\n" for n in range(5_000))}
-    assert 0 < swe_rl_similarity(files, found, golden) < 1
+SOLUTIONS = [
+    (solution(RIGHT), 1.0),
+    (f"I first thought of\n{OTHER}\nbut\n{solution(RIGHT)}", 1.0),
+    (solution(RIGHT) + solution(OTHER), -1.0),
+    (solution(RIGHT) + solution(RIGHT), -1.0),
+    (f"<think>so</think>{solution(RIGHT)}", 1.0),
+    (f"<think>so</think><solution>{RIGHT}</solution>", 1.0),
+    (f"<think>so</think><solution>\n{RIGHT}", -1.0),
+    (RIGHT + OTHER, -1.0),  # the second one searches what the first one replaced
+    (OTHER + RIGHT, -1.0),
+    (GOLD + GOLD, -1.0),
+    (RIGHT + GOLD, -1.0),  # one solution in each format
+    (RIGHT + RIGHT, -1.0),
+    (f"<think>{GOLD}</think>I give up.", -1.0),
+    (f"<think>{RIGHT}</think><think>{RIGHT}", -1.0),
+]
 
 
-# --- patches ----------------------------------------------------------------------------------
+@pytest.mark.parametrize(("text", "score"), SOLUTIONS)
+def test_only_one_solution_outside_the_thinking_counts(text: str, score: float) -> None:
+    assert verify_swe(PROBLEM, text).score == score
 
 
-def test_real_golden_patches_parse_as_unidiff_reads_them(
-    shared_data: Callable[[str], Path],
+EXTRA = block("", "x = 1", "extra.py")
+TOUCHED_TESTS = block("", "def test_add():\n    pass", "tests/test_calc.py")
+
+
+@pytest.mark.parametrize(("more", "similarity"), [(EXTRA, 1 / 2), (EXTRA + TOUCHED_TESTS, 1 / 3)])
+@pytest.mark.parametrize("name", ["swe_rl", "changed_lines"])
+def test_each_extra_file_and_touched_test_lowers_the_similarity(
+    more: str, similarity: float, name: str
 ) -> None:
-    unidiff = pytest.importorskip("unidiff")
-    lines = shared_data("swe/swebench_gold_check_harness.jsonl").read_text().splitlines()
-    assert lines
-    for row in map(json.loads, lines):
-        theirs = unidiff.PatchSet(row["model_patch"])
-        ours = parse_diff(row["model_patch"])
-        assert [d.new or d.old for d in ours] == [f.path for f in theirs]
-        for mine, file in zip(ours, theirs, strict=True):
-            added = sum(len(h.after) for h in mine.hunks) - sum(len(h.before) for h in mine.hunks)
-            assert added == file.added - file.removed
-            assert len(mine.hunks) == len(file)
+    verdict = verify_swe(PROBLEM, RIGHT + more, similarity=name)  # type: ignore[arg-type]
+    assert (verdict.status, verdict.score) == ("partial", pytest.approx(similarity))
 
 
-def test_applying_a_diff_gives_the_file_it_was_made_from() -> None:
-    rng = random.Random(1)
-    for _ in range(300):
-        before, after = (
-            "".join(rng.choice(["a\n", "b\n", "c\n", "\n"]) for _ in range(rng.randint(0, 30)))
-            for _ in range(2)
-        )
-        if rng.random() < 0.3:
-            before = before.removesuffix("\n") if before.strip() else before
-        if before == after:
-            continue
-        diff = unified(before, after)
-        assert apply_diff({"f": before}, diff) == {"f": after}, diff
+BLANK = block("    return a - b", "    return a  -  b ")
+COMMENT = block("    return a - b", "    return a - b  # fixed")
+INDENT = block("    return a - b", "        return a - b")
+CHANGES = [BLANK, COMMENT, INDENT, RIGHT + EXTRA + TOUCHED_TESTS]
 
 
-def unified(before: str, after: str) -> str:
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    lines = []
-    for line in difflib.unified_diff(old, new, "a/f", "b/f"):
-        lines.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
-    return "".join(lines)
+@pytest.mark.parametrize(
+    ("text", "identical", "score"),
+    [
+        (BLANK, "whitespace", 0.0),
+        (BLANK, "syntax", 0.0),
+        (COMMENT, "syntax", 0.0),
+        (INDENT, "syntax", 0.0),
+        (RIGHT, "syntax", 1.0),
+        (block("    return a - b", "    return (a - b)"), "syntax", 0.0),
+    ],
+)
+def test_an_edit_that_changes_no_program_can_count_as_unchanged(
+    text: str, identical: str, score: float
+) -> None:
+    verdict = verify_swe(PROBLEM, text, identical=identical)  # type: ignore[arg-type]
+    assert (verdict.status, verdict.score) == ("right" if score else "wrong", score)
 
 
-def test_files_are_created_deleted_and_renamed() -> None:
-    created = "--- /dev/null\n+++ b/new.py\n@@ -0,0 +1,2 @@\n+a\n+b\n"
-    assert apply_diff({}, created) == {"new.py": "a\nb\n"}
-    deleted = "--- a/old.py\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n"
-    assert apply_diff({"old.py": "a\n"}, deleted) == {"old.py": ""}
-    renamed = "--- a/old.py\n+++ b/new.py\n@@ -1 +1 @@\n-a\n+b\n"
-    assert apply_diff({"old.py": "a\n"}, renamed) == {"old.py": "", "new.py": "b\n"}
+@pytest.mark.parametrize(
+    ("text", "identical"),
+    [
+        (BLANK, "text"),
+        (COMMENT, "text"),
+        (COMMENT, "whitespace"),
+        (INDENT, "whitespace"),  # indentation is program text in Python
+        (block("    return a - b", "    return a - c"), "syntax"),
+        (block("    return a - b", "    return ("), "syntax"),  # no syntax tree
+    ],
+)
+def test_what_counts_as_unchanged_is_no_wider_than_asked(text: str, identical: str) -> None:
+    assert verify_swe(PROBLEM, text, identical=identical).status == "partial"  # type: ignore[arg-type]
 
 
-def test_line_endings_of_the_file_are_kept() -> None:
-    files = {"f.py": "a\r\nb\r\n"}
-    edit = "### f.py\n<<<<<<< SEARCH\nb\n=======\nc\n>>>>>>> REPLACE"
-    assert apply_edit(files, edit, "search_replace") == {"f.py": "a\r\nc\r\n"}
-    diff = "--- a/f.py\n+++ b/f.py\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n"
-    assert apply_edit(files, diff, "diff") == {"f.py": "a\r\nc\r\n"}
+@pytest.mark.parametrize("text", [BLANK, COMMENT, INDENT, block("    return a - b", "")])
+def test_changed_lines_gives_nothing_for_the_right_place_alone(text: str) -> None:
+    assert verify_swe(PROBLEM, text, similarity="changed_lines").score == 0.0
+    published = verify_swe(PROBLEM, text).score
+    assert published is not None and published > 0.6
 
 
-@pytest.mark.parametrize("path", ["", "/a", "../a", "a/../b", "a//b", ".git/x", "a\\b", "a\0", "."])
-def test_unsafe_paths_are_unparsable(path: str) -> None:
-    with pytest.raises(Unparsable):
-        safe_path(path)
+@pytest.mark.parametrize("separator", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_what_only_looks_like_a_line_end_is_not_the_golden_patch(separator: str) -> None:
+    gold = GOLD.replace("-1,2 +1,2", "-1,2 +1,3") + "+    # done\n"
+    problem = Problem("p", "swe", (), Patch(FILES, gold, (), "either", ""), "t")
+    assert verify_swe(problem, gold).score == 1.0
+    forged = block("    return a - b", f"    return a + b{separator}    # done")
+    verdict = verify_swe(problem, forged)
+    assert verdict.status == "partial" and verdict.score == 0.99
+
+
+RENAME = "diff --git a/calc.py b/calc2.py\nrename from calc.py\nrename to calc2.py\n"
+MOVE = GOLD.replace("+++ b/calc.py", "+++ b/calc2.py")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        RENAME,
+        MOVE,
+        "--- a/calc.py\n+++ /dev/null\n"
+        + "@@ -1,6 +0,0 @@\n"
+        + "".join(f"-{line}\n" for line in FILES["calc.py"].splitlines()),
+    ],
+)
+@pytest.mark.parametrize("name", ["swe_rl", "changed_lines"])
+def test_a_renamed_or_deleted_file_is_not_an_edit_of_it(text: str, name: str) -> None:
+    verdict = verify_swe(PROBLEM, text, similarity=name)  # type: ignore[arg-type]
+    assert verdict.status == "partial"
+    assert verdict.score is not None and verdict.score < (0.7 if name == "swe_rl" else 0.2)
+
+
+def test_a_golden_patch_that_changes_nothing_is_the_rows_fault() -> None:
+    nothing = GOLD.replace("a + b", "a - b")
+    problem = Problem("p", "swe", (), Patch(FILES, nothing, (), "either", ""), "t")
+    assert verify_swe(problem, RIGHT).status == "invalid"
+
+
+def lines(count: int) -> str:
+    return "".join(f"x_{n} = {n}\n" for n in range(count))
+
+
+BIG = Problem(
+    "big", "swe", (), Patch({**FILES, "a.py": lines(20_000)}, GOLD, (), "either", ""), "t"
+)
+MANY = "".join(block(f"x_{n} = {n}", f"y_{n} = {n}", "a.py") for n in range(4_000))
+HOSTILE = {
+    "one block of 300 KB": block("", "y = 1\n" * 50_000, "b.py"),
+    "300 KB of blocks": MANY[:300_000].rpartition("```diff")[0],
+    "300 KB of hunks": "--- a/a.py\n+++ b/a.py\n"
+    + "".join(f"@@ -{n} +{n} @@\n-x_{n - 1} = {n - 1}\n+y\n" for n in range(1, 9_000)),
+    "hunks elsewhere": "--- a/a.py\n+++ b/a.py\n"
+    + "".join(f"@@ -1 +1 @@\n-x_{n} = {n}\n+y\n" for n in range(9_000)),
+    "a file of its own in every block": "".join(block("", "x", f"f{n}.py") for n in range(5_000)),
+    "open blocks": "### a.py\n<<<<<<< SEARCH\n" * 10_000,
+    "dividers": "### a.py\n<<<<<<< SEARCH\n" + "=======\n" * 40_000,
+    "headers": "diff --git a/a b/" * 20_000,
+    "many headers": "--- a/a.py\n+++ b/a.py\n" * 15_000,
+    "a long path": "### " + "a/" * 150_000,
+    "huge counts": "--- a/a.py\n+++ b/a.py\n@@ -1,999999999 +1,999999999 @@\n" + " x\n" * 90_000,
+    "huge numbers": "--- a/a.py\n+++ b/a.py\n@@ -" + "9" * 300_000 + " +1 @@\n-x\n",
+    "binary": bytes(range(256)).decode("latin-1") * 1200,
+    "surrogates": "\ud800" * 300_000,
+    "solutions": "<solution>\n" * 20_000 + "</solution>\n" * 20_000,
+    "thoughts": "<think>" * 40_000 + "</think>",
+    "brackets": block("", "(" * 300_000, "b.py"),
+    "attributes": block("", "a" + ".b" * 95_000, "b.py"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_answer_takes_long_or_raises(name: str) -> None:
+    verify = partial(verify_swe, identical="syntax")
+    started = time.process_time()
+    verdict = verify(BIG, HOSTILE[name])
+    assert time.process_time() - started < 5.0
+    assert verdict.status in ("wrong", "partial")
+    assert verdict.score is not None and -1 <= verdict.score < 0.7

@@ -10,7 +10,7 @@ import pytest
 
 from cascade_rl.types import Answer, Constraints, Message, Problem, Verdict
 from cascade_rl.verifiers import VERIFIER_VERSIONS, VERIFIERS, mixed_language, verify, verify_many
-from tests.verifiers import test_code, test_code_asserts, test_swe
+from tests.verifiers import test_code, test_code_asserts, test_language, test_swe
 
 CASES = Path(__file__).resolve().parents[1] / "cases"
 GOLDEN = json.loads((CASES / "verifier_versions.json").read_text())
@@ -62,13 +62,14 @@ def code_verdicts() -> list[Verdict]:
 
 
 def swe_verdicts(verifier: str | None = None) -> list[Verdict]:
-    texts = [text for text, _ in test_swe.PARSE]
+    texts = [text for text, _ in (*test_swe.PARSE, *test_swe.SOLUTIONS)]
+    texts += [*test_swe.CHANGES, *test_swe.HOSTILE.values()]
     texts.append(test_swe.block("    return a - b", "    return b + a"))
     return verify_many(((test_swe.PROBLEM, text) for text in texts), verifier)
 
 
 def language_verdicts() -> list[bool]:
-    texts = ["5", "пять", "五", "π", "naïve", "ℝ", "５", "ｆ"]
+    texts = [*test_language.MIXED, *test_language.PLAIN]
     return [mixed_language((Message("user", "hi"),), text) for text in texts]
 
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cascade_rl.chat import answer_part
-from cascade_rl.config import LocalConfig
+from cascade_rl.config import ChatConfig, LocalConfig
 from cascade_rl.engines.local.batches import Row
 from cascade_rl.engines.local.encoder import Encoder, Ids
 from cascade_rl.engines.local.model import Head, Model, trained_chat
 from cascade_rl.engines.local.process import Loading
 from cascade_rl.engines.local.workers import Team
-from cascade_rl.types import Checkpoint, Problem, Scorer
+from cascade_rl.types import Checkpoint, Message, Problem, Scorer
 from cascade_rl.verifiers.judge_prompt import NO, YES, judge_messages
 
 Item = tuple[Problem, str]
@@ -35,9 +36,15 @@ class _Scorer(ABC):
 
     head: Head
 
-    def __init__(self, path: Path, team: Team | None = None, slot: str = "scorer") -> None:
+    def __init__(
+        self,
+        path: Path,
+        team: Team | None = None,
+        slot: str = "scorer",
+        chat: ChatConfig | None = None,
+    ) -> None:
         self._team, self._slot = team or Team(LocalConfig()), slot
-        chat = trained_chat(path)
+        chat = chat or trained_chat(path)
         self.model: Model = self._team.load(slot, Loading(path, chat, self.head))
         self.encoder = Encoder(self.model.tokenizer, chat)
         self._cache: dict[tuple[str, str], float] = {}
@@ -79,14 +86,33 @@ class RewardModelScorer(_Scorer):
 
 
 class JudgeScorer(_Scorer):
-    """P(YES) of a causal model: the likelihood of its YES over that of YES and of NO."""
+    """P(YES) of a causal model: the likelihood of its YES over that of YES and of NO.
+
+    Any directory of a causal model will do. One that the cascade did not train takes
+    `messages=expert_messages`, and `chat=ChatConfig(template="own")` for its own template:
+    what that template would read as a control token in a text is then broken by a blank.
+    """
 
     head: Head = "language"
+
+    def __init__(
+        self,
+        path: Path,
+        team: Team | None = None,
+        slot: str = "scorer",
+        chat: ChatConfig | None = None,
+        messages: Callable[[Problem, str], tuple[Message, ...]] = judge_messages,
+    ) -> None:
+        super().__init__(path, team, slot, chat)
+        self._messages = messages
+        special = self.model.tokenizer.all_special_tokens if chat and chat.template == "own" else ()
+        self._control = {token: f"{token[0]} {token[1:]}" for token in special if token}
 
     def _score(self, items: Sequence[Item]) -> list[float]:
         rows: list[Row] = []
         for group, (problem, text) in enumerate(items):
-            prompt = self.encoder.prompt(judge_messages(problem, answer_part(text)), None)
+            turns = [self._quoted(m) for m in self._messages(problem, answer_part(text))]
+            prompt = self.encoder.prompt(turns, None)
             answers = [self.encoder.answer(answer) for answer in (YES, NO)]
             if self._fits(len(prompt) + max(map(len, answers))):
                 rows += [Row(prompt, ids, np.ones(len(ids), np.float32), group) for ids in answers]
@@ -95,6 +121,12 @@ class JudgeScorer(_Scorer):
         for row, logprobs_T in zip(rows, found, strict=True):
             totals.setdefault(row.group, []).append(float(logprobs_T.sum(dtype=np.float64)))
         return [_odds(*totals.get(i, (math.nan, math.nan))) for i in range(len(items))]
+
+    def _quoted(self, message: Message) -> Message:
+        content = message.content
+        for token, broken in self._control.items():
+            content = content.replace(token, broken)
+        return replace(message, content=content)
 
 
 def _odds(yes: float, no: float) -> float:

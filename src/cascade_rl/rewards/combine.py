@@ -16,12 +16,13 @@ from typing import Literal
 
 from cascade_rl.types import Group, Signals
 
-VERSION = "2"
+VERSION = "3"
 """Part of every RL stage's key. Raise it when the same signals would give other rewards."""
 
 RewardKind = Literal["auto", "verifier", "preference", "gated_if", "swe"]
 Rewards = list[float | None]
 
+LARGEST_SCORE = 1e300
 LANGUAGE_MARGIN = 10.0
 """How far below the batch's lowest unpenalised score RLHF puts a mixed-language answer."""
 LANGUAGE_SCORE = {"math": -1.0, "code": 0.0, "instruction_following": 0.0, "swe": 0.0}
@@ -98,8 +99,11 @@ def _no_answer(spec: RewardSpec, group: Group, signals: Signals, text: str) -> b
 
 
 def finite(value: float | None) -> float | None:
-    """The value, or None where it is missing, nan or infinite: a score nobody gave."""
-    return value if value is not None and math.isfinite(value) else None
+    """The value, or None where it is missing, nan or infinite: a score nobody gave.
+
+    So is a number that no sum over a batch could hold.
+    """
+    return value if value is not None and abs(value) <= LARGEST_SCORE else None
 
 
 def verifier_reward(signals: Signals) -> float | None:
@@ -143,14 +147,15 @@ def swe_reward(signals: Signals, spec: RewardSpec) -> float | None:
     """-1, 1 and 0 as the verifier decided; `partial` is the judge's, the lexical, or a mix.
 
     Where there is no judge (`judge` is None) it is the lexical similarity; where the judge
-    failed (nan) the edit is not judged (Nemotron-Cascade, equation 2).
+    failed (nan, or what is no probability) the edit is not judged, whatever is lexical beside it
+    (Nemotron-Cascade, equation 2).
     """
     verdict = signals.verdict
     if verdict is None or verdict.status != "partial" or verdict.score is None:
         return verifier_reward(signals)
     score = verdict.score
     if spec.swe_similarity != "lexical" and signals.judge is not None:
-        if not math.isfinite(signals.judge):
+        if not 0.0 <= signals.judge <= 1.0:  # nor where it is nan
             return None
         weight = 1.0 if spec.swe_similarity == "judge" else spec.swe_hybrid_weight
         score = weight * signals.judge + (1 - weight) * score

@@ -7,26 +7,44 @@ lexical similarity, which a judge's P(YES) replaces where the stage has one.
 
 from __future__ import annotations
 
-import difflib
+import ast
+import warnings
 from collections.abc import Mapping
+from typing import Literal
 
-from rapidfuzz.distance import Indel
-
-from cascade_rl.chat import answer_part, has_open_thought
+from cascade_rl.chat import THINK_OPEN, answer_part, has_open_thought
 from cascade_rl.sandbox.base import Limits, Program
 from cascade_rl.sandbox.client import default_sandbox
 from cascade_rl.types import Patch, Problem, Verdict, partial, right, unjudged, wrong
 from cascade_rl.verifiers.code import judge
 from cascade_rl.verifiers.patches import Unparsable, apply_diff, apply_edit
+from cascade_rl.verifiers.similarity import SIMILARITIES, swe_rl_similarity, trimmed
 
-VERSION = "swe-1"
-MAX_DIFFLIB = 30_000_000
-"""Product of two diffs' lengths up to which difflib decides: about a second."""
+__all__ = ["VERSION", "edited_files", "swe_rl_similarity", "verify_swe", "verify_swe_resolved"]
+
+VERSION = "swe-2"
 MAX_EDIT = 400_000
+MAX_SOURCE = 200_000
+"""Characters of Python that are parsed to compare syntax; longer files compare by blanks."""
+ALMOST = 0.99
+"""The most that an edit gets which is lexically equal to the golden patch and yet another text."""
+
+Identity = Literal["text", "whitespace", "syntax"]
 
 
-def verify_swe(problem: Problem, text: str) -> Verdict:
-    """Score -1, 1, 0 or the lexical similarity to the golden patch, in the paper's order."""
+def verify_swe(
+    problem: Problem,
+    text: str,
+    *,
+    similarity: Literal["swe_rl", "changed_lines"] = "swe_rl",
+    identical: Identity = "text",
+) -> Verdict:
+    """Score -1, 1, 0 or the lexical similarity to the golden patch, in the paper's order.
+
+    `identical` says what leaves a file unchanged: equal text (the paper); lines equal up to
+    blanks, though not the indentation of Python (`whitespace`); or an equal syntax tree too, so
+    that comments are no change (`syntax`, Python only).
+    """
     reference = problem.reference
     if not isinstance(reference, Patch):
         return unjudged("invalid", "a swe problem needs files and a golden patch")
@@ -34,16 +52,70 @@ def verify_swe(problem: Problem, text: str) -> Verdict:
         golden = apply_diff(reference.files, reference.patch)
     except Unparsable as error:
         return unjudged("invalid", f"golden patch: {error}")
+    if _unchanged(reference.files, golden, "text"):
+        return unjudged("invalid", "golden patch: it changes nothing")
     try:
         changed = edited_files(reference, text)
     except Unparsable as error:
         return wrong(f"unparsable: {error}", score=-1.0)
-    similarity = swe_rl_similarity(reference.files, changed, golden)
-    if similarity == 1.0:
+    score = SIMILARITIES[similarity](reference.files, changed, golden)
+    if score == 1.0 and _same(reference.files, changed, golden):
         return right(reason="equal to the golden patch")
-    if all(after == reference.files.get(path, "") for path, after in changed.items()):
+    if _unchanged(reference.files, changed, identical):
         return wrong("every file is unchanged")
-    return partial(similarity, f"lexical similarity {similarity:.3f}")
+    return partial(min(score, ALMOST), f"lexical similarity {score:.3f}")
+
+
+def _same(files: Mapping[str, str], changed: Mapping[str, str], golden: Mapping[str, str]) -> bool:
+    """Whether both leave the same text, up to line ends and blanks before them.
+
+    Equal diffs do not say so: they take a form feed or U+2028 for a line end.
+    """
+    return all(
+        trimmed(changed.get(path, files.get(path, "")))
+        == trimmed(golden.get(path, files.get(path, "")))
+        for path in changed.keys() | golden.keys()
+    )
+
+
+def _unchanged(files: Mapping[str, str], changed: Mapping[str, str], how: Identity) -> bool:
+    return all(_equal(path, files.get(path, ""), after, how) for path, after in changed.items())
+
+
+def _equal(path: str, before: str, after: str, how: Identity) -> bool:
+    if before.replace("\r\n", "\n") == after.replace("\r\n", "\n"):
+        return True
+    if how == "text":
+        return False
+    python = path.endswith((".py", ".pyi"))
+    if _blankless(before, python) == _blankless(after, python):
+        return True
+    if how == "whitespace" or not python:
+        return False
+    old, new = _tree(before), _tree(after)
+    return old is not None and old == new
+
+
+def _blankless(text: str, indented: bool) -> list[str]:
+    """Lines without blanks, empty ones left out; where `indented`, with their indentation."""
+    lines = []
+    for line in text.splitlines():
+        if bare := "".join(line.split()):
+            indent = line[: len(line) - len(line.lstrip())].expandtabs() if indented else ""
+            lines.append(indent + bare)
+    return lines
+
+
+def _tree(source: str) -> str | None:
+    """The syntax tree without positions; None where there is none, or none in bounded time."""
+    if len(source) > MAX_SOURCE:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.dump(ast.parse(source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 def verify_swe_resolved(problem: Problem, text: str) -> Verdict:
@@ -71,47 +143,9 @@ def verify_swe_resolved(problem: Problem, text: str) -> Verdict:
 
 def edited_files(reference: Patch, text: str) -> dict[str, str]:
     """The files the answer touches, after its edit. Raises Unparsable."""
-    if has_open_thought(text):
+    answer = answer_part(text)
+    if has_open_thought(text) or answer.startswith(THINK_OPEN):
         raise Unparsable("the thought never ends")
-    if len(text) > MAX_EDIT:
-        raise Unparsable(f"{len(text)} characters; at most {MAX_EDIT} are read")
-    return apply_edit(reference.files, answer_part(text), reference.format)
-
-
-def swe_rl_similarity(
-    files: Mapping[str, str], changed: Mapping[str, str], golden: Mapping[str, str]
-) -> float:
-    """Mean over the union of changed files of the difflib ratio of per-file unified diffs.
-
-    SWE-RL (arXiv:2502.18449, core/reward.py): three lines of context, headers removed, a file
-    changed on one side only counts 0, no change on either side 1.
-    """
-    found, wanted = _file_diffs(files, changed), _file_diffs(files, golden)
-    paths = sorted(found.keys() | wanted.keys())
-    if not paths:
-        return 1.0
-    ratios = [
-        _ratio(found[path], wanted[path]) if path in found and path in wanted else 0.0
-        for path in paths
-    ]
-    return sum(ratios) / len(ratios)
-
-
-def _file_diffs(files: Mapping[str, str], changed: Mapping[str, str]) -> dict[str, str]:
-    """Unified diffs of the files that really changed, without the two header lines."""
-    diffs = {}
-    for path, after in changed.items():
-        before = files.get(path, "")
-        if before != after:
-            lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=3)
-            diffs[path] = "\n".join(list(lines)[2:])
-    return diffs
-
-
-def _ratio(found: str, wanted: str) -> float:
-    if found == wanted:
-        return 1.0
-    if len(found) * len(wanted) > MAX_DIFFLIB:
-        # difflib would take minutes; the longest common subsequence is an upper bound of it.
-        return float(Indel.normalized_similarity(found, wanted))
-    return difflib.SequenceMatcher(None, found, wanted, autojunk=False).ratio()
+    if len(answer) > MAX_EDIT:
+        raise Unparsable(f"{len(answer)} characters; at most {MAX_EDIT} are read")
+    return apply_edit(reference.files, answer, reference.format)

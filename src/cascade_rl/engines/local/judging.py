@@ -7,14 +7,20 @@ continued learns from the same verdicts, however slow the machine was.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from cascade_rl.config import StageConfig
 from cascade_rl.engines.base import Workspace
+from cascade_rl.errors import TrainingError
 from cascade_rl.rewards import RewardSpec, VerifierPool, rewards_of
 from cascade_rl.rewards.pool import Ticket
-from cascade_rl.types import Completion, Group, Problem, Scorer, Signals, Verdict
-from cascade_rl.verifiers import VERIFIER_VERSIONS, mixed_language, verify
+from cascade_rl.types import Completion, Group, Problem, Scorer, Signals, Verdict, Verifier
+from cascade_rl.verifiers import VERIFIER_VERSIONS, mixed_language, verify, verify_swe
+
+FEW = 8
+"""Answers of which a reward model or judge must score at least one, or the stage stops."""
 
 Place = tuple[int, int]
 """(index of the group, index of the completion) within a generation round."""
@@ -33,6 +39,11 @@ class Judging:
         self.pool = pool
         self._workspace, self._scorers = workspace, scorers
         self._spec = reward_spec(config)
+        self._verify_swe: Verifier = partial(
+            verify_swe,
+            similarity=config.reward.swe_lexical,
+            identical=config.reward.swe_identical,
+        )
         self._tickets: dict[Place, tuple[str, Ticket | Verdict]] = {}
         self._asked: dict[str, Ticket | Verdict] = {}
 
@@ -42,7 +53,8 @@ class Judging:
             return
         key = journal_key(problem, completion.text)
         known = self._workspace.verdict(key) or self._asked.get(key)
-        found = known or self.pool.submit(verify, problem, completion.text)
+        verifier = self._verify_swe if problem.domain == "swe" else verify
+        found = known or self.pool.submit(verifier, problem, completion.text)
         self._asked[key] = found  # the same answer twice in a round is judged once
         self._tickets[place] = (key, found)
 
@@ -54,6 +66,8 @@ class Judging:
             "reward_model", groups, [p for p in places if self._preferred(groups[p[0]])]
         )
         unclear = [p for p in places if p in verdicts and verdicts[p].status == "partial"]
+        if self._spec.swe_similarity == "lexical":
+            unclear = []  # nobody would read what a judge says
         judged = self._ask(
             "judge", groups, [p for p in unclear if groups[p[0]].problem.domain == "swe"]
         )
@@ -106,7 +120,13 @@ class Judging:
         if role not in self._scorers or not places:
             return {}
         items = [(groups[i].problem, groups[i].completions_G[j].text) for i, j in places]
-        return dict(zip(places, self._scorers[role](items), strict=True))
+        scores = self._scorers[role](items)
+        if len(scores) >= FEW and not any(map(math.isfinite, scores)):
+            raise TrainingError(
+                f"the {role} scored none of {len(scores)} answers",
+                hint="is its server up, and does its context hold the answers?",
+            )
+        return dict(zip(places, scores, strict=True))
 
 
 def reward_spec(config: StageConfig) -> RewardSpec:

@@ -6,6 +6,7 @@ on-policy. Groups that cannot move the weights are counted but never run through
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +31,7 @@ from cascade_rl.engines.local.workers import Team
 from cascade_rl.engines.scorer import load_scorers
 from cascade_rl.errors import ConfigError
 from cascade_rl.rewards import VerifierPool
+from cascade_rl.rewards.judge_endpoint import JudgeEndpoint
 from cascade_rl.types import Checkpoint, Mode, Problem
 
 
@@ -41,6 +43,9 @@ def train_rl(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
     session = Session(team, job, workspace, "language")
     state = first_state(session, config, problems)
     scorers = load_scorers(job.inputs, team)
+    if (url := config.reward.judge_url) is not None:
+        key = os.environ.get("CASCADE_JUDGE_API_KEY", "")
+        scorers["judge"] = JudgeEndpoint(url, config.reward.judge_model, api_key=key)
     preferred = config.reward_kind in ("preference", "gated_if") or (
         config.reward_kind == "auto" and any(p.domain == "chat" for p in problems)
     )
