@@ -14,7 +14,7 @@ import pytest
 
 from cascade_rl.types import Answer, Problem
 from cascade_rl.verifiers.math import verify_math
-from cascade_rl.verifiers.math_worker import MathWorker, default_worker
+from cascade_rl.verifiers.math.worker import MathWorker, default_worker
 
 CASES = Path(__file__).resolve().parents[1] / "cases" / "math.jsonl"
 ROWS = [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()]
@@ -72,19 +72,19 @@ def test_a_hang_is_bounded_in_any_thread_and_the_next_answer_is_judged() -> None
     found = []
 
     def body() -> None:
-        for text in ("\\boxed{\\binom{10^9}{5\\cdot 10^8}}", "\\boxed{\\sqrt{25}}"):
-            found.append(verify_math(problem("5"), text).status)
+        for text in ("9^{9^{9^9}}", "\\sqrt{25}"):
+            found.append(default_worker().equal("5", text))
 
     thread = threading.Thread(target=body)
     thread.start()
     thread.join(60)
-    assert found == ["timeout", "right"]
+    assert found == [None, True]
 
 
 def test_closing_the_worker_leaves_no_process() -> None:
     worker = MathWorker()
     assert worker.equal("2", "\\sqrt{4}")
-    process = psutil.Process(worker._process.pid)  # type: ignore[union-attr]
+    process = psutil.Process(worker._forker.pid)  # type: ignore[union-attr]
     everyone = [process, *process.children(recursive=True)]
     worker.close()
     gone, alive = psutil.wait_procs(everyone, timeout=5)
@@ -94,6 +94,6 @@ def test_closing_the_worker_leaves_no_process() -> None:
 def test_a_killed_worker_is_replaced() -> None:
     worker = default_worker()
     assert worker.equal("2", "\\sqrt{4}")
-    assert worker._process is not None
-    worker._process.kill()
+    assert worker._forker is not None
+    worker._forker.kill()
     assert worker.equal("2", "\\sqrt{4}")
