@@ -414,7 +414,10 @@ def _interval(brackets: str, low: Answer, high: Answer) -> Region | None:
             ends.append(None)
         else:
             return None
-    return ordered([(ends[0], brackets[0] == "[", ends[1], brackets[1] == "]")])
+    try:
+        return ordered([(ends[0], brackets[0] == "[", ends[1], brackets[1] == "]")])
+    except Unreadable:  # (8,-2) is a point
+        return None
 
 
 def _both(

@@ -41,9 +41,8 @@ def match(found: Answer, reference: Answer) -> bool | None:
     if isinstance(found, Group) and isinstance(reference, Group):
         if (verdict := _match_groups(found, reference)) is not None:
             return verdict
-    regions = region_of(found), region_of(reference)
-    if regions[0] is not None and regions[1] is not None:
-        return _match_regions(regions[0], regions[1])
+    if (here := region_of(found)) is not None and (there := region_of(reference)) is not None:
+        return _match_regions(here, there)
     if type(found) is not type(reference):
         return _match_kinds(found, reference)
     return None

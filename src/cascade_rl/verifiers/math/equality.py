@@ -61,8 +61,10 @@ def decide(found: str, reference: str) -> bool | None:
         return True
     if len(text) > MAX_ANSWER or too_hard(text) or _unreadable_characters(text):
         return False
-    if wanted.choice and (chosen := choice(text)):
-        return chosen == wanted.choice
+    if wanted.choice:
+        chosen = choice(text)
+        if chosen or "(" in wanted.text:
+            return chosen == wanted.choice
     try:
         answer = read_answer(text)
     except (Refused, Undefined):

@@ -58,7 +58,7 @@ def normalise(text: str) -> str:
         text = _ascii(text)
     if text.isalnum():
         return text
-    if "\\" in text:
+    if "\\" in text or "{,}" in text:
         text = _plain_latex(text)
     text = text.replace("$", "") if "$" in text else text
     if "%" in text or "pct" in text or "percent" in text:
