@@ -90,13 +90,21 @@ def rewritings(answer: str, draw: random.Random) -> Iterator[str]:
     if match := _GROUP.fullmatch(answer):
         yield from _groups(match, draw)
     if "\\cup" in answer or answer[:1] in "([":
-        yield answer.replace("(", "\\left(").replace(")", "\\right)").replace("\\left\\left", "\\left")
+        yield (
+            answer.replace("(", "\\left(")
+            .replace(")", "\\right)")
+            .replace("\\left\\left", "\\left")
+        )
     if re.fullmatch(r"-?\d{1,2}(?:, ?-?\d{1,2})+", answer):
         parts = [part.strip() for part in answer.split(",")]
         yield ", ".join(reversed(parts))
         yield "\\{" + ", ".join(parts) + "\\}"
         yield " \\text{ and } ".join(parts) if len(parts) == 2 else ", ".join(parts[1:] + parts[:1])
-    if re.fullmatch(r"[\d a-z^+{}-]+", answer) and re.search("[a-z]", answer) and "^{" not in answer:
+    if (
+        re.fullmatch(r"[\d a-z^+{}-]+", answer)
+        and re.search("[a-z]", answer)
+        and "^{" not in answer
+    ):
         yield from _polynomials(answer)
     yield f"\\,{answer}\\,"
 
@@ -136,7 +144,9 @@ def _decimal(value: Fraction) -> str:
 
 def _groups(match: re.Match[str], draw: random.Random) -> Iterator[str]:
     parts = [part.strip() for part in match[2].split(",")]
-    other = [next(rewritings(part, draw), part) if _FRACTION.fullmatch(part) else part for part in parts]
+    other = [
+        next(rewritings(part, draw), part) if _FRACTION.fullmatch(part) else part for part in parts
+    ]
     for items in (parts, other):
         yield f"\\left{match[1]}{', '.join(items)}\\right{match[3]}"
         yield f"{match[1]} {' , '.join(items)} {match[3]}"

@@ -54,7 +54,7 @@ def verify_math(
             return unjudged("invalid", f"the reference {wanted[:80]!r} is no number")
     if has_open_thought(text):
         return wrong("the thought never ends")
-    found = final_answer(text, answer_pattern)
+    found = final_answer(text, answer_pattern, percent="%" in wanted)
     if found is None:
         return wrong(_MISSING[answer_pattern])
     shown = found[:200]

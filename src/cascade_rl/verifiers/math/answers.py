@@ -81,6 +81,10 @@ class Equation:
 Answer = Number | Based | Words | Group | Region | Named | Equation
 
 _MAX_ITEMS = 200
+_INFINITE = {
+    sign + "\\infty": Words(f"{name}infinity")
+    for sign, name in (("", "+"), ("+", "+"), ("-", "-"), ("- ", "-"), ("+ ", "+"))
+}
 _NAME = re.compile(
     r"(?:\\(?:angle|triangle|overline|text|vec)\s*)*\{?\s*"
     r"(?:[A-Za-z](?:_(?:\w|\{\w+\}))?'*){1,3}\s*\}?\s*"
@@ -133,7 +137,9 @@ def _items(text: str) -> tuple[list[str], str]:
     """The parts between top-level commas, semicolons, "and", "or"; and what joins them."""
     joined = ","
     if "or" in text or "and" in text or "\\vee" in text or "\\wedge" in text:
-        words = {(m[1] or m[2] or {"vee": "or"}.get(m[3], "and")) for m in _CONNECTIVE.finditer(text)}
+        words = {
+            (m[1] or m[2] or {"vee": "or"}.get(m[3], "and")) for m in _CONNECTIVE.finditer(text)
+        }
         if len(words) > 1:
             raise Unreadable
         if words:
@@ -193,6 +199,8 @@ def _item(text: str, trusted: bool) -> Answer:
         return Group("ratio", tuple(read_number(part) for part in parts))
     if found := _words(text):
         return found
+    if text in _INFINITE:
+        return _INFINITE[text]
     return read_number(text)
 
 
@@ -235,7 +243,7 @@ def _bracketed(text: str, trusted: bool) -> Answer | None:
         raise Unreadable
     if brackets == "{}":
         return Group("{}", _spread(tuple(_item(part, trusted) for part in parts)))
-    return Group(brackets, tuple(_endpoint(part, trusted) for part in parts))
+    return Group(brackets, tuple(_item(part, trusted) for part in parts))
 
 
 def _one(inside: str, brackets: str) -> Answer:
@@ -253,13 +261,6 @@ def _end_of_group(text: str) -> int:
             if depth == 0:
                 return position + 1
     return -1
-
-
-def _endpoint(text: str, trusted: bool) -> Answer:
-    sign, plain = (text[0], text[1:].strip()) if text[0] in "+-" else ("+", text)
-    if plain == "\\infty":
-        return Words(f"{sign}infinity")
-    return _item(text, trusted)
 
 
 def _matrix(inside: str) -> Answer:

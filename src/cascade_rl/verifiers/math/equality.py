@@ -14,8 +14,16 @@ from dataclasses import dataclass
 
 from cascade_rl.verifiers.math import algebra
 from cascade_rl.verifiers.math.algebra import Undefined, Unreadable
-from cascade_rl.verifiers.math.answers import Answer, Named, Number, Refused, read_answer
+from cascade_rl.verifiers.math.answers import (
+    Answer,
+    Named,
+    Number,
+    Refused,
+    name_of,
+    read_answer,
+)
 from cascade_rl.verifiers.math.compare import match
+from cascade_rl.verifiers.math.extract import boxed
 from cascade_rl.verifiers.math.normalise import normalise
 from cascade_rl.verifiers.math.units import NAMES, split_unit
 from cascade_rl.verifiers.math.worker import default_worker
@@ -43,10 +51,8 @@ def equal(found: str, reference: str) -> bool | None:
     verdict = decide(found, reference)
     if verdict is not None:
         return verdict
-    wanted, text = _reference(reference), normalise(found)
-    if refused(text, wanted.text):
-        return False
-    return default_worker().equal(_value_text(wanted.text), _value_text(text))
+    wanted, text = _reference(reference).text, normalise(_unboxed(found))
+    return default_worker().equal(split_unit(wanted)[0], split_unit(text)[0])
 
 
 def decide(found: str, reference: str) -> bool | None:
@@ -54,7 +60,7 @@ def decide(found: str, reference: str) -> bool | None:
     wanted = _reference(reference)
     if len(found) > MAX_ANSWER + len(reference):
         return found == reference
-    text = normalise(found)
+    text = normalise(_unboxed(found))
     if not text or _NOT_A_NUMBER.search(text):
         return False
     if text == wanted.text or _squeeze(text) == wanted.squeezed:
@@ -66,17 +72,13 @@ def decide(found: str, reference: str) -> bool | None:
         if chosen or "(" in wanted.text:
             return chosen == wanted.choice
     try:
-        answer = read_answer(text)
+        verdict = match(read_answer(text), wanted.answer) if wanted.answer else None
     except (Refused, Undefined):
         return False
     except Unreadable:
-        return None
-    if wanted.answer is None:
-        return None
-    try:
-        verdict = match(answer, wanted.answer)
-    except Unreadable:
-        return None
+        verdict = None
+    if verdict is None and refused(text, wanted.text):
+        return False
     if verdict is False and _DECIMAL_COMMA.search(text + " " + wanted.text):
         return _without_comma(text) == _without_comma(wanted.text)
     return verdict
@@ -84,7 +86,7 @@ def decide(found: str, reference: str) -> bool | None:
 
 @functools.lru_cache(maxsize=4096)
 def _reference(reference: str) -> _Reference:
-    text = normalise(reference[: 100 * MAX_ANSWER])
+    text = normalise(_unboxed(reference[: 100 * MAX_ANSWER]))
     answer = None
     if len(text) <= MAX_ANSWER and not too_hard(text):
         try:
@@ -94,15 +96,19 @@ def _reference(reference: str) -> _Reference:
     return _Reference(text, _squeeze(text), answer, choice(text))
 
 
+def _unboxed(text: str) -> str:
+    return boxed(text) or text if "\\boxed" in text else text
+
+
 def _squeeze(text: str) -> str:
-    """Without blanks, except those that end a command's name."""
+    """Without blanks, except those between letters and digits."""
     if " " not in text:
         return text
     return _BLANK.sub("", text)
 
 
 _NOT_A_NUMBER = re.compile(r"(?<![a-z])nan(?![a-z])", re.IGNORECASE)
-_BLANK = re.compile(r"(?<![A-Za-z]) +| +(?![A-Za-z])")
+_BLANK = re.compile(r"(?<![A-Za-z0-9]) +| +(?![A-Za-z0-9])")
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,])(?:\d+,\d\d|\d{4,},\d+)(?![\d,])")
 
 
@@ -165,8 +171,10 @@ def closeness(found: str, reference: str) -> float:
 
 _UNEVALUATED = re.compile(r"\\(?:int|iint|oint|sum|prod|lim)(?![a-z])")
 _RELATION = re.compile(r"\\(?:le|ge|ne|equiv|approx|in)(?![a-z])|[<>]")
+_TWO_NUMBERS = re.compile(r"\d \d|\d\.\d*\.")
 _TEXT_COMMAND = re.compile(r"\\text\s*\{([^{}]*)\}")
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
+_LETTER = re.compile(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _FUNCTIONS = frozenset(
     "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp sqrt pi or and "
@@ -176,38 +184,61 @@ _FUNCTIONS = frozenset(
 
 def refused(found: str, reference: str) -> bool:
     """Whether an answer that was not read exactly is wrong whatever Math-Verify says."""
-    if found.count(",") > 200 or found.endswith((",", ";", "=")):
+    if found.count(",") > 200 or found.endswith((",", ";", "=")) or _unbalanced(found):
         return True
-    if found.count("=") > max(1, reference.count("=")) or found.startswith("="):
-        return True
-    if "=" in found and "=" not in reference and _RELATION.search(found):
+    if "=" in found and not _may_equate(found, reference):
         return True
     if _UNEVALUATED.search(found) and not _UNEVALUATED.search(reference):
         return True
     if ("%" in found) != ("%" in reference):
         return True
-    if _kind(found) != _kind(reference):
+    if _TWO_NUMBERS.search(found) and not _TWO_NUMBERS.search(reference):
+        return True
+    kinds = {_kind(found), _kind(reference)}
+    if len(kinds) > 1 and not ("relation" in kinds and kinds & {"()", "[]", "(]", "[)", "union"}):
+        return True
+    if kinds == {"other"} and _letters(found) - _letters(reference):
+        return True
+    theirs = set(_TEXT_COMMAND.findall(split_unit(found)[0]))
+    if theirs - set(_TEXT_COMMAND.findall(reference)) - _FUNCTIONS:
         return True
     return bool(_words(found) - _words(reference) - _FUNCTIONS - NAMES.keys())
 
 
+def _may_equate(found: str, reference: str) -> bool:
+    """One equality, after a name, or an equation where the reference is one."""
+    if found.count("=") > max(1, reference.count("=")):
+        return False
+    left, wanted = found.partition("=")[0], reference.partition("=")
+    return bool(name_of(left.strip())) or bool(wanted[1] and not name_of(wanted[0].strip()))
+
+
+def _unbalanced(text: str) -> bool:
+    return sum(map(text.count, "([")) != sum(map(text.count, ")]"))
+
+
 def _kind(text: str) -> str:
-    """Sets, relations and the rest are three kinds that never equal one another."""
+    """Sets, pairs, intervals, relations and the rest never equal one another."""
     if text.startswith("\\{") and text.endswith("\\}"):
         return "set"
+    if "\\cup" in text:
+        return "union"
     if _RELATION.search(text):
         return "relation"
+    if text[:1] in "([" and text[-1:] in ")]" and "," in text:
+        return text[0] + text[-1] if text.count("(") + text.count("[") == 1 else "other"
     return "other"
+
+
+def _letters(text: str) -> set[str]:
+    """Free variables; e, i and a name before `=` are none."""
+    text = _COMMAND.sub(" ", _TEXT_COMMAND.sub(" ", text.rpartition("=")[2]))
+    return {*_LETTER.findall(text)} - {"e", "i"}
 
 
 def _words(text: str) -> set[str]:
     text = _TEXT_COMMAND.sub(r" \1 ", text)
     return {word.lower() for word in _WORD.findall(_COMMAND.sub(" ", text))}
-
-
-def _value_text(text: str) -> str:
-    """The text without its unit."""
-    return split_unit(text)[0]
 
 
 def _unreadable_characters(text: str) -> bool:
@@ -251,8 +282,10 @@ def _tower(text: str) -> bool:
             if open_at and open_at[-1] == depth:
                 open_at.pop()
             depth -= 1
-        elif char == "^" and text[position : position + 6] != "^\\circ" and (
-            open_at or re.search(r"\^\s*\w\s*$", text[max(0, position - 5) : position])
+        elif (
+            char == "^"
+            and text[position : position + 6] != "^\\circ"
+            and (open_at or re.search(r"\^\s*\w\s*$", text[max(0, position - 5) : position]))
         ):
             return True
     return False

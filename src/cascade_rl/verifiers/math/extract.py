@@ -16,7 +16,7 @@ from cascade_rl.verifiers.math.normalise import closing_brace, normalise
 AnswerPattern = Literal["boxed", "boxed_or_phrase", "last_number"]
 PATTERNS: tuple[AnswerPattern, ...] = ("boxed", "boxed_or_phrase", "last_number")
 
-LONGEST = 20_000
+LONGEST = 50_000
 """Characters of a box that are read; a longer one is no answer."""
 _TAIL = 200_000
 """Characters at the end of a completion in which the answer is looked for."""
@@ -29,30 +29,37 @@ _JOINS = re.compile(r"[,;]|and|or")
 _AFTER = re.compile(r"\s*(?:\$|\\\)|\\\])?\s*(\\?%|(?:percent|percentage|pct)\b)")
 _LINE_END = re.compile(r"\n|(?<!\\)\$|\\\]|\\\)|\Z")
 _PHRASE = re.compile(
-    r"\banswer(?:\s+to\s+[^.\n]{1,80}?)?\s*(?:is|:|=)\s*:?\s*(?:\*\*)?\s*(?P<answer>\S[^\n]{0,1000})",
+    r"\banswer(?:\s+to\s+[^.\n]{1,80}?)?\s*(?:is|:|=)\s*:?\s*(?:\*\*)?\s*(?=\S)",
     re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"\.(?:\*\*)?(?:\s|$)|\*\*")
 _LAST_NUMBER = re.compile(
-    r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<![\w.])[-+]?\.\d+|\d+(?:\.\d+)?"
+    r"(?:(?<![\w.^])[-+])?(?<![\d.^])(?<!\d,)(?<!\^\{)"
+    r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
 )
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", " " * 10)
 
 
-def final_answer(text: str, pattern: AnswerPattern = "boxed") -> str | None:
-    """The answer's own text; None where there is none."""
+def final_answer(
+    text: str, pattern: AnswerPattern = "boxed", *, percent: bool = False
+) -> str | None:
+    """The answer's own text; None where there is none.
+
+    With `percent`, a percent sign directly after the box belongs to the answer.
+    """
     answer = answer_part(text)
     if THINK_OPEN in answer:
         answer = answer.partition(THINK_OPEN)[0]
     answer = answer[-_TAIL:]
     if pattern == "last_number":
         return last_number(answer)
-    found = boxed(answer)
+    found = boxed(answer, percent=percent)
     if found is None and pattern == "boxed_or_phrase" and not _BOX.search(answer):
         return phrase(answer)
     return found
 
 
-def boxed(text: str) -> str | None:
+def boxed(text: str, *, percent: bool = False) -> str | None:
     """The content of the last box, or of the list of boxes that ends the text."""
     last = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
     if last < 0 or (opening := _BOX.match(text, last)) is None:
@@ -63,10 +70,9 @@ def boxed(text: str) -> str | None:
         content = text[start : min(end, start + LONGEST + 1)]
         return content.strip() or None if len(content) <= LONGEST else None
     content = text[start:end].strip()
-    if after := _AFTER.match(text, end + 1):
-        content += "\\%" if "%" not in content and after else ""
-    before = _joined_before(text, last)
-    if before:
+    if percent and "%" not in content and _AFTER.match(text, end + 1):
+        content += "\\%"
+    if before := _joined_before(text, last):
         contents = list(dict.fromkeys([*before, content]))
         return ", ".join(contents)
     return content or None
@@ -104,13 +110,15 @@ def phrase(text: str) -> str | None:
         found = match
     if found is None:
         return None
-    answer = _SENTENCE_END.split(found["answer"], maxsplit=1)[0]
+    line = text[found.end() : found.end() + 1_000].partition("\n")[0]
+    answer = _SENTENCE_END.split(line, maxsplit=1)[0]
     return answer.strip(" *:.") or None
 
 
 def last_number(text: str) -> str | None:
-    """The last number of a text as GSM8K's graders take it, without separators."""
+    """The last number of a text as GSM8K's graders take it, without separators; no exponent."""
     found = None
-    for match in _LAST_NUMBER.finditer(text if text.isascii() else normalise(text)):
+    text = text if text.isascii() else normalise(text.translate(_RAISED))
+    for match in _LAST_NUMBER.finditer(text):
         found = match
     return found[0].replace(",", "") if found else None

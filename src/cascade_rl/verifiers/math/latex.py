@@ -19,6 +19,7 @@ _TOKEN = re.compile(
 )
 _DEPTH = 25
 _TOKENS = 400
+_DERIVATIVE = re.compile(r"\\frac\s*\{\s*d[^{}]*\}\s*\{\s*d")
 _MIXED_ENDS = ("", "+", "-", ")", "}", "]", ",")
 _CONSTANTS = {"\\pi": "pi"}
 _GREEK = frozenset(
@@ -37,6 +38,8 @@ def read(text: str) -> Value:
     """The value of a formula. Raises Unreadable, or Undefined for a division by zero."""
     if text.isdigit():
         return algebra.number(_integer(text))
+    if _DERIVATIVE.search(text):
+        raise Unreadable
     reader = _Reader(text)
     value = reader.sum(0)
     if reader.token:
@@ -186,7 +189,7 @@ class _Reader:
         raise Unreadable
 
     def _letter(self) -> Value:
-        name = self._take()
+        name = self._take().removeprefix("\\")
         if name in _CALLABLE and self.token == "(":
             raise Unreadable
         if name == "i" and self.token != "_":
@@ -237,9 +240,7 @@ class _Reader:
             self._take("]")
         if self.token.isdigit() and len(self.token) > 1:
             raise Unreadable  # \sqrt13: TeX and people differ
-        argument = (
-            self._group("(", ")", depth) if self.token == "(" else self._argument(depth + 1)
-        )
+        argument = self._group("(", ")", depth) if self.token == "(" else self._argument(depth + 1)
         if degree < 2:
             raise Unreadable
         return algebra.whole_root(argument, degree)

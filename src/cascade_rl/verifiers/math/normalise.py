@@ -41,14 +41,16 @@ _COMMANDS = {
     "bmatrix": "pmatrix", "dots": "\\ldots", "cdots": "\\ldots", "thickspace": " ",
 }  # fmt: skip
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
-_THIN = re.compile(r"(?<=\d)(?:,\\[!,;: ]|\\[!,;: ]|\{,\}|\{\\,\})\s*(?=\d{3}(?!\d))")
+_THIN = re.compile(r"(?<=\d)(?:,\\[!,;: ]|\\[!,;: ]|\s*\{\s*\\?,\s*\})\s*(?=\d{3}(?!\d))")
 _SPACE = re.compile(r"(?<!\\)\\[,;:!> ]|~|\\\n")
 _DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]")
 _DOUBLED = re.compile(r"(?<!\\)\\\\(?=[A-Za-z(){}\[\]%$,;!])")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _SPACED_THOUSANDS = re.compile(r"-?\d{1,3}(?: \d{3})+(?:\.\d+)?")
-_ONE_LETTER = re.compile(r"\\text\s*\{\s*([ei]|(?<=^\\text\{)[A-Za-z](?=\s*\}$))\s*\}")
+_ONE_LETTER = re.compile(r"\\text\s*\{\s*([ei])\s*\}")
 _TEXT = re.compile(r"\\text\s*\{\s*")
+_OPENING = re.compile(r"(?:\\boxed|\\text)?\s*\{")
+_A_WORD = re.compile(r"[A-Za-z]{2}")
 _PERCENT = re.compile(r"\\%|(?<=\d)\s*\\?(?:text\{\s*)?(?:percentage|percent|pct)\b\s*\}?")
 
 
@@ -58,7 +60,7 @@ def normalise(text: str) -> str:
         text = _ascii(text)
     if text.isalnum():
         return text
-    if "\\" in text or "{,}" in text:
+    if "\\" in text or "{" in text:
         text = _plain_latex(text)
     text = text.replace("$", "") if "$" in text else text
     if "%" in text or "pct" in text or "percent" in text:
@@ -120,12 +122,15 @@ def _join_thousands(text: str) -> str:
 
 
 def _peel(text: str) -> str:
-    """Without braces, and boxes in the box, around the whole."""
-    while text[-1:] == "}" and text[:1] in ("{", "\\"):
-        opening = 1 if text[0] == "{" else len("\\boxed{") if text[:7] == "\\boxed{" else 0
-        if not opening or text[-2:] == "\\}" or _closing(text, opening) != len(text) - 1:
+    """Without braces, boxes, and \\text{} that holds no word, around the whole."""
+    while text[-1:] == "}" and (opening := _OPENING.match(text)):
+        start = opening.end()
+        if text[-2:] == "\\}" or _closing(text, start) != len(text) - 1:
             return text
-        text = text[opening:-1].strip()
+        inside = text[start:-1].strip()
+        if "text" in opening[0] and _A_WORD.search(inside):
+            return text
+        text = inside
     return text
 
 
