@@ -46,9 +46,7 @@ def test_a_right_answer_is_right_in_dollars_and_boxes() -> None:
 
 # --- Math-Verify's own cases ------------------------------------------------------------------
 
-PROSE = re.compile(
-    r"[A-Za-z']{2,} +[A-Za-z']{2,} +[A-Za-z']{2,}|\b(?:[Aa]nswer|matrix|Therefore)\b"
-)
+PROSE = re.compile(r"(?:[A-Za-z']{2,} +){2}[A-Za-z']{2,}|\b(?:[Aa]nswer|matrix|Therefore)\b")
 FORMULA = re.compile(
     r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)|(?<!\\)\$((?:\\\$|[^$\n])+)(?<!\\)\$", re.DOTALL
 )

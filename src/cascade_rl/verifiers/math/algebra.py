@@ -108,7 +108,7 @@ def _merge(left: Monomial, right: Monomial) -> tuple[Monomial, int]:
 
 
 def add(a: Value, b: Value, sign: int = 1) -> Value:
-    """a + b, or a - b with sign -1."""
+    """The sum, or with sign -1 the difference."""
     if a.below == b.below:
         return Value(_plus(a.above, b.above, sign), a.below)
     above = _plus(_times(a.above, b.below), _times(b.above, a.below), sign)
@@ -116,12 +116,12 @@ def add(a: Value, b: Value, sign: int = 1) -> Value:
 
 
 def multiply(a: Value, b: Value) -> Value:
-    """a * b."""
+    """The product."""
     return Value(_times(a.above, b.above), _times(a.below, b.below))
 
 
 def divide(a: Value, b: Value) -> Value:
-    """a / b. Raises Undefined when b is zero, Unreadable when it may be."""
+    """The quotient. Raises Undefined when b is zero, Unreadable when it may be."""
     if not b.above:
         raise Undefined
     if len(b.above) > 1 and opaque(b):
@@ -146,7 +146,7 @@ def rational(a: Value) -> tuple[int, int] | None:
 
 
 def power(base: Value, exponent: Value) -> Value:
-    """base ^ exponent; exponents other than whole numbers and halves stay opaque."""
+    """The power; exponents other than whole numbers and halves stay opaque."""
     found, plain = rational(exponent), rational(base)
     if found is not None and found[1] == 1:
         return _whole_power(base, found[0])
@@ -188,7 +188,7 @@ def square_root(a: Value) -> Value:
 
 
 def _squares_and_primes(n: int) -> tuple[int, list[int]]:
-    """n = outside^2 * product of distinct primes. Raises Unreadable where n resists."""
+    """The number as outside^2 times distinct primes. Raises Unreadable where n resists."""
     outside, primes, prime = 1, [], 2
     if n == 0:
         return 0, []

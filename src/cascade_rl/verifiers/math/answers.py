@@ -9,76 +9,27 @@ means the last value.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from cascade_rl.verifiers.math import algebra, latex
-from cascade_rl.verifiers.math.algebra import Undefined, Unreadable, Value
+from cascade_rl.verifiers.math.algebra import Unreadable, Value
+from cascade_rl.verifiers.math.regions import ordered, region_of
+from cascade_rl.verifiers.math.shapes import (
+    Answer,
+    Based,
+    Equation,
+    Group,
+    Named,
+    Number,
+    Piece,
+    Region,
+    Words,
+)
 from cascade_rl.verifiers.math.units import split_unit
 
 
 class Refused(Exception):
     """Not one final answer; the message is the reason."""
 
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A value with its unit ("" without); `digits` is the text of a plain decimal."""
-
-    value: Value
-    unit: str = ""
-    digits: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Based:
-    """Digits in a base: 204_5."""
-
-    digits: str
-    base: str
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """A name or a word."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Items in brackets: `()` a pair or open interval, `{}` a set, `[)` an interval ...
-
-    "list": no brackets; "ratio": a:b; "2x2": a matrix by rows.
-    """
-
-    brackets: str
-    items: tuple[Answer, ...]
-    joined: str = ","
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """Intervals of the real line, from low to high: (low, low closed, high, high closed)."""
-
-    pieces: tuple[tuple[Value | None, bool, Value | None, bool], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """`x = 5`, `x \\in [0,1]`, `0 < x < 1`: a name and what it is."""
-
-    name: str
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True)
-class Equation:
-    """Two sides of which neither is a mere name: their difference is zero."""
-
-    difference: Value
-
-
-Answer = Number | Based | Words | Group | Region | Named | Equation
 
 _MAX_ITEMS = 200
 _INFINITE = {
@@ -187,9 +138,9 @@ def _item(text: str, trusted: bool) -> Answer:
         raise Unreadable
     if _RELATION.search(text):
         return _relation(text, trusted)
-    if text[0] in "([" or text.startswith(("\\{", "\\emptyset", "\\begin", "\\langle")):
-        if found := _bracketed(text, trusted):
-            return found
+    bracketed = text[0] in "([" or text.startswith(("\\{", "\\emptyset", "\\begin", "\\langle"))
+    if bracketed and (inside := _bracketed(text, trusted)):
+        return inside
     if "\\cup" in text:
         return _union(text, trusted)
     if "\\pm" in text:
@@ -280,7 +231,7 @@ def _plus_minus(text: str) -> Answer:
 
 
 def _union(text: str, trusted: bool) -> Answer:
-    pieces: list[tuple[Value | None, bool, Value | None, bool]] = []
+    pieces: list[Piece] = []
     for part in text.split("\\cup"):
         region = region_of(_item(part.strip(), trusted))
         if region is None:
@@ -380,78 +331,3 @@ def _bound(text: str) -> Value | None:
     if text.lstrip("+-").strip() == "\\infty":
         return None
     return latex.read(text)
-
-
-# --- regions ----------------------------------------------------------------------------------
-
-
-def region_of(answer: Answer) -> Region | None:
-    """The answer as a part of the real line; None where it is none."""
-    match answer:
-        case Region():
-            return answer
-        case Named(_, Region() as region):
-            return region
-        case Group("{}", items) if items and all(isinstance(item, Number) for item in items):
-            points = [item.value for item in items if isinstance(item, Number)]
-            return ordered([(point, True, point, True) for point in points])
-        case Group("()" | "[]" | "(]" | "[)", (low, high)):
-            return _interval(answer.brackets, low, high)
-        case Group("list", items, "or"):
-            regions = [region_of(item) for item in items]
-            if all(regions):
-                return ordered([piece for region in regions if region for piece in region.pieces])
-        case Group("list", (Named(one, Region(a)), Named(other, Region(b))), "and"):
-            return _both(a, b) if one == other else None
-    return None
-
-
-def _interval(brackets: str, low: Answer, high: Answer) -> Region | None:
-    ends: list[Value | None] = []
-    for end, infinite in ((low, "-infinity"), (high, "+infinity")):
-        if isinstance(end, Number) and not end.unit:
-            ends.append(end.value)
-        elif end == Words(infinite):
-            ends.append(None)
-        else:
-            return None
-    try:
-        return ordered([(ends[0], brackets[0] == "[", ends[1], brackets[1] == "]")])
-    except Unreadable:  # (8,-2) is a point
-        return None
-
-
-def _both(
-    a: tuple[tuple[Value | None, bool, Value | None, bool], ...],
-    b: tuple[tuple[Value | None, bool, Value | None, bool], ...],
-) -> Region | None:
-    """x > 1 and x < 3: a half line that goes up with one that goes down."""
-    if len(a) != 1 or len(b) != 1:
-        return None
-    up, down = (a[0], b[0]) if a[0][2] is None else (b[0], a[0])
-    if up[2] is not None or down[0] is not None:
-        return None
-    return ordered([(up[0], up[1], down[2], down[3])])
-
-
-def ordered(
-    pieces: list[tuple[Value | None, bool, Value | None, bool]],
-) -> Region:
-    """A region of pieces that do not touch. Raises Unreadable for ends that are no real numbers."""
-    keyed = []
-    for low, low_closed, high, high_closed in pieces:
-        start = float("-inf") if low is None else algebra.as_float(low)
-        end = float("inf") if high is None else algebra.as_float(high)
-        if start is None or end is None or start > end:
-            raise Unreadable
-        piece = (low, low_closed and low is not None, high, high_closed and high is not None)
-        keyed.append((start, end, piece))
-    keyed.sort(key=lambda entry: entry[:2])
-    for before, after in zip(keyed, keyed[1:], strict=False):
-        touching = abs(before[1] - after[0]) < 1e-9 and (before[2][3] or after[2][1])
-        if before[1] > after[0] + 1e-9 or touching:
-            raise Unreadable
-    return Region(tuple(piece for _, _, piece in keyed))
-
-
-__all__ = ["Answer", "Refused", "Undefined", "read_answer", "region_of"]

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 
 from cascade_rl.verifiers.math import algebra
-from cascade_rl.verifiers.math.answers import (
+from cascade_rl.verifiers.math.regions import region_of
+from cascade_rl.verifiers.math.shapes import (
     Answer,
     Based,
     Equation,
@@ -19,7 +20,6 @@ from cascade_rl.verifiers.math.answers import (
     Number,
     Region,
     Words,
-    region_of,
 )
 
 PRINTED_DIGITS = 10
@@ -39,7 +39,8 @@ def match(found: Answer, reference: Answer) -> bool | None:
     if isinstance(found, Words) and isinstance(reference, Words):
         return found.text == reference.text
     if isinstance(found, Group) and isinstance(reference, Group):
-        if (verdict := _match_groups(found, reference)) is not None:
+        verdict = _match_groups(found, reference)
+        if verdict is not None:
             return verdict
     if (here := region_of(found)) is not None and (there := region_of(reference)) is not None:
         return _match_regions(here, there)
@@ -59,9 +60,9 @@ def _match_kinds(found: Answer, reference: Answer) -> bool | None:
 
 def match_numbers(found: Number, reference: Number) -> bool | None:
     """By value and unit; a decimal of ten digits or more may be a printed exact value."""
-    if found.unit != reference.unit:
-        if found.unit and reference.unit and "%" not in (found.unit, reference.unit):
-            return False
+    units = {found.unit, reference.unit} - {"", "%"}
+    if len(units) > 1:
+        return False
     verdict = algebra.same(found.value, reference.value)
     if verdict is False:
         return _printed(found, reference) or _printed(reference, found)
@@ -98,7 +99,7 @@ def _match_named(found: Answer, reference: Answer) -> bool | None:
 
 
 def _match_as_equations(found: Named, reference: Named) -> bool | None:
-    """y = 2x against x = y/2; two names of one number are two answers."""
+    """Of y = 2x and x = y/2; but two names of one number are two answers."""
     sides = _as_equation(found), _as_equation(reference)
     if sides[0] is None or sides[1] is None:
         return False

@@ -14,17 +14,11 @@ from dataclasses import dataclass
 
 from cascade_rl.verifiers.math import algebra
 from cascade_rl.verifiers.math.algebra import Undefined, Unreadable
-from cascade_rl.verifiers.math.answers import (
-    Answer,
-    Named,
-    Number,
-    Refused,
-    name_of,
-    read_answer,
-)
+from cascade_rl.verifiers.math.answers import Refused, name_of, read_answer
 from cascade_rl.verifiers.math.compare import match
 from cascade_rl.verifiers.math.extract import boxed
 from cascade_rl.verifiers.math.normalise import normalise
+from cascade_rl.verifiers.math.shapes import Answer, Named, Number
 from cascade_rl.verifiers.math.units import NAMES, split_unit
 from cascade_rl.verifiers.math.worker import default_worker
 

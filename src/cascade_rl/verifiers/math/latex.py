@@ -131,7 +131,7 @@ class _Reader:
         parts = algebra.rational(above), algebra.rational(below)
         if parts[0] is None or parts[1] is None:
             return algebra.multiply(whole, fraction)
-        (a, one), (b, another) = parts
+        (a, one), (b, another) = parts[0], parts[1]
         if self.token not in _MIXED_ENDS or one != 1 or another != 1 or not 0 < a < b:
             raise Unreadable
         return algebra.add(whole, fraction)

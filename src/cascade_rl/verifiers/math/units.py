@@ -87,9 +87,8 @@ def split_unit(text: str) -> tuple[str, str]:
     that change what is said (`5 \\text{ or more}`), which stay with the number.
     """
     last = text[-1:]
-    if last.isdigit() or last == ")" or last == "]":
-        if "^" not in text[-8:]:
-            return _without_dollar(text)
+    if (last.isdigit() or last in ")]") and "^" not in text[-8:]:
+        return _without_dollar(text)
     match = _TRAILING.search(text)
     if match is None or not match.start():
         return _without_dollar(text)
@@ -123,7 +122,7 @@ def canonical(words: str, power: str) -> str:
     for word in re.sub(r"[.()]", " ", words.replace("/", " per ")).split():
         if word in _POWERS:
             power = _POWERS[word]
-        elif word.lower() in _NOT_UNITS and word not in NAMES or not word.isalpha():
+        elif (word.lower() in _NOT_UNITS and word not in NAMES) or not word.isalpha():
             return ""
         else:
             found.append(NAMES.get(word) or NAMES.get(word.lower()) or word.lower())
