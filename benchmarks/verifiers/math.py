@@ -29,7 +29,7 @@ def run() -> list[Duel]:
     ours = [sys.executable, "-m", SIDES, "ours", str(MATH500), str(COUNT)]
     peers = {"math: verl's process pool": ("verl", 4.0), "math: warm Math-Verify": ("warm", 1.0)}
     return [
-        duel(name, ours, [str(PEERS), "-m", SIDES, side, str(MATH500), str(COUNT)], at_least)
+        duel(name, ours, [str(PEERS), "-m", SIDES, side, str(MATH500), str(COUNT)], at_least, 3)
         for name, (side, at_least) in peers.items()
     ]
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import math_verify
+import mpmath
 import pytest
 import sympy
 
 from cascade_rl.verifiers.math import algebra, equal, final_answer, latex
 from cascade_rl.verifiers.math.algebra import Undefined, Unreadable, Value
+from cascade_rl.verifiers.math.equality import decide
 from cascade_rl.verifiers.math.normalise import normalise
 
 CASES = Path(__file__).resolve().parents[1] / "cases"
@@ -149,3 +151,40 @@ def test_what_is_read_exactly_is_what_a_latex_parser_reads(
         assert abs(sympy.N(difference.subs(point))) < 1e-9, row["latex"]
         compared += 1
     assert compared >= 80
+
+
+# --- random formulas against numbers of 40 digits ---------------------------------------------
+
+
+def formula(draw: random.Random, depth: int) -> tuple[str, Any]:
+    """A formula in x, pi and roots, and its value at x = 1.2345..."""
+    kind = draw.randrange(8) if depth else 7
+    if kind == 7:
+        n = draw.randint(0, 20)
+        leaves = [(str(n), mpmath.mpf(n)), ("\\pi ", +mpmath.pi), ("x", mpmath.mpf(POINT))]
+        return draw.choice([*leaves, (f"\\sqrt{{{n}}}", mpmath.sqrt(n))])
+    (left, a), (right, b) = formula(draw, depth - 1), formula(draw, depth - 1)
+    forms = [(f"({left}+{right})", a + b), (f"({left}-{right})", a - b), (f"({left})^2", a * a)]
+    forms += [(f"({left})({right})", a * b), (f"({left}) \\cdot ({right})", a * b)]
+    if abs(b) > 1e-20:
+        forms += [(f"\\frac{{{left}}}{{{right}}}", a / b), (f"({left})/({right})", a / b)]
+    return forms[kind % len(forms)]
+
+
+POINT = "1.2345678901234567"
+
+
+def test_exact_arithmetic_agrees_with_numbers_of_40_digits() -> None:
+    draw = random.Random(0)
+    told = {True: 0, False: 0, None: 0}
+    with mpmath.workdps(40):
+        for _ in range(1500):
+            (left, a), (right, b) = formula(draw, 3), formula(draw, draw.randint(0, 3))
+            pairs = [(left, right, a, b)]
+            pairs += [(f"({left}+{right})^2", f"({left})^2+2({left})({right})+({right})^2", 0, 0)]
+            for found, reference, x, y in pairs:
+                verdict = decide(found, reference)
+                told[verdict] += 1
+                same = abs(x - y) < mpmath.mpf(10) ** -25 * (1 + abs(x))
+                assert verdict is None or verdict is bool(same), (found, reference)
+    assert min(told[True], told[False]) > 1000

@@ -81,6 +81,8 @@ def _words(text: str) -> Words | None:
     if match is None:
         return None
     words = " ".join((match[1] or match[2]).lower().split()).strip("().")
+    if words == "infinity":
+        return _INFINITE["\\infty"]
     return Words(words) if re.search("[a-z]{2}", words) else None
 
 

@@ -118,7 +118,7 @@ _CHOICE = re.compile(
     r"\}?\s*(?P<close>[.):])?\s*\}?\s*[.):]?(?P<rest>.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_ANOTHER_CHOICE = re.compile(r"\(\s*[A-J]\s*\)|(?<![A-Za-z\\])[A-J][.):]|\b(?:or|and)\b|^[A-J]\b")
+_ANOTHER_CHOICE = re.compile(r"(?<![A-Za-z\\])[A-J](?![A-Za-z])|\b(?:or|and|not)\b")
 
 
 def choice(text: str) -> str:

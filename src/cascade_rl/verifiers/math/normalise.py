@@ -62,7 +62,9 @@ def normalise(text: str) -> str:
         return text
     if "\\" in text or "{" in text:
         text = _plain_latex(text)
-    text = text.replace("$", "") if "$" in text else text
+    text = text.replace("$", "")
+    if "**" in text:
+        text = text.strip().strip("*").replace("**", "^")
     if "%" in text or "pct" in text or "percent" in text:
         text = _PERCENT.sub("%", text)
     if "," in text:
@@ -128,7 +130,7 @@ def _peel(text: str) -> str:
         if text[-2:] == "\\}" or _closing(text, start) != len(text) - 1:
             return text
         inside = text[start:-1].strip()
-        if "text" in opening[0] and _A_WORD.search(inside):
+        if "text" in opening[0] and _A_WORD.search(inside) and not inside[0].isdigit():
             return text
         text = inside
     return text

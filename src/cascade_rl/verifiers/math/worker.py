@@ -92,7 +92,7 @@ class MathWorker:
 
     def _ensure_started(self) -> None:
         if self._owner != os.getpid():  # forked: the parent's worker is not ours
-            self._forker = self._control = self._channel = None
+            self._stop()
             self._owner = os.getpid()
         if self._forker is not None:
             return
@@ -211,9 +211,10 @@ def _equal(reference: str, found: str) -> bool:
 
 
 def _parse(text: str) -> list[Any]:
-    from math_verify import parse
+    from math_verify import LatexExtractionConfig, parse
 
-    found: list[Any] = parse(f"${text}$", parsing_timeout=None)
+    # LaTeX only: the reader of plain expressions ends in Python's eval.
+    found: list[Any] = parse(f"${text}$", (LatexExtractionConfig(),), parsing_timeout=None)
     return found
 
 
