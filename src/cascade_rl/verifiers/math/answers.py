@@ -44,7 +44,11 @@ _NAME = re.compile(
     r"|\\frac\s*\{[A-Za-z]+\}\s*\{[A-Za-z]+\}|\\(?:theta|alpha|beta|phi|lambda|mu)\s*"
     r"|\\text\{[A-Za-z ]+\}"
 )
-_WORD = re.compile(r"\\text\{\s*([^{}\\]*[A-Za-z]{2}[^{}\\]*)\}|([A-Za-z]{3,}(?:[ '-][A-Za-z]+)*)")
+_WORD = re.compile(
+    r"\\text\{\s*([^{}\\]*[A-Za-z]{2}[^{}\\]*)\}"
+    r"|(?!.*\b(?:and|or)\b)(?=.*[A-Za-z]{3})([A-Za-z]+(?:[ '-][A-Za-z]+)*)"
+)
+_REALS = re.compile(r"\\(?:mathbb\s*\{?\s*R\s*\}?|R(?![A-Za-z]))\s*(?:\\setminus\s*(\\\{.+\\\}))?")
 _BASED = re.compile(r"([0-9A-F]+)\s*_\s*(?:\{\s*(\d+)\s*\}|(\d+))")
 _DECIMAL = re.compile(r"[+-]?\s*(?:\d+\.?\d*|\.\d+)")
 _SCIENTIFIC = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))[eE]([+-]?\d{1,3})")
@@ -143,6 +147,8 @@ def _item(text: str, trusted: bool) -> Answer:
     bracketed = text[0] in "([" or text.startswith(("\\{", "\\emptyset", "\\begin", "\\langle"))
     if bracketed and (inside := _bracketed(text, trusted)):
         return inside
+    if match := _REALS.fullmatch(text):
+        return _reals(match[1], trusted)
     if "\\cup" in text:
         return _union(text, trusted)
     if "\\pm" in text:
@@ -240,6 +246,20 @@ def _union(text: str, trusted: bool) -> Answer:
             raise Unreadable
         pieces += region.pieces
     return ordered(pieces)
+
+
+def _reals(without: str | None, trusted: bool) -> Region:
+    """The real line, or what is left of it without some points."""
+    points = region_of(_item(without, trusted)) if without else Region(())
+    if points is None:
+        raise Unreadable
+    ends = [piece[0] for piece in points.pieces]
+    return Region(
+        tuple(
+            (low, False, high, False)
+            for low, high in zip([None, *ends], [*ends, None], strict=True)
+        )
+    )
 
 
 # --- relations --------------------------------------------------------------------------------

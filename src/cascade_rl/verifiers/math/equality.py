@@ -165,7 +165,7 @@ def closeness(found: str, reference: str) -> float:
 
 _UNEVALUATED = re.compile(r"\\(?:int|iint|oint|sum|prod|lim)(?![a-z])")
 _RELATION = re.compile(r"\\(?:le|ge|ne|equiv|approx|in)(?![a-z])|[<>]")
-_TWO_NUMBERS = re.compile(r"\d \d|\d\.\d*\.")
+_TWO_NUMBERS = re.compile(r"(?<![_\d.])\d[\d.]* \d|\d\.\d*\.")
 _TEXT_COMMAND = re.compile(r"\\text\s*\{([^{}]*)\}")
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _LETTER = re.compile(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
