@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from cascade_rl.types import Answer, Constraints, Message, Problem, Verdict
-from cascade_rl.verifiers import VERIFIER_VERSIONS, VERIFIERS, mixed_language, verify, verify_many
+from cascade_rl.verifiers import (
+    VERIFIER_VERSIONS,
+    VERIFIERS,
+    mixed_language,
+    verify,
+    verify_many,
+    verify_math,
+)
 from tests.verifiers import test_code, test_code_asserts, test_language, test_swe
 
 CASES = Path(__file__).resolve().parents[1] / "cases"
@@ -21,10 +28,14 @@ def rows(name: str) -> list[dict[str, object]]:
 
 
 def math_verdicts() -> list[Verdict]:
-    return verify_many(
-        (Problem("p", "math", (), Answer(str(row["reference"])), "t"), str(row["text"]))
+    return [
+        verify_math(
+            Problem("p", "math", (), Answer(str(row["reference"])), "t"),
+            str(row["text"]),
+            **row.get("options", {}),  # type: ignore[arg-type]
+        )
         for row in rows("math.jsonl")
-    )
+    ]
 
 
 def instruction_verdicts() -> list[Verdict]:
