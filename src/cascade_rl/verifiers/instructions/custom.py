@@ -54,7 +54,7 @@ def _reverse_newline(answer: str) -> bool:
 
 def _word_reverse(answer: str) -> bool:
     turned = " ".join(without_punctuation(answer.lower().strip()).split()[::-1])
-    return "bald eagle" in turned and sentences(turned) == [turned]
+    return "bald eagle" in turned and sentences(turned) == (turned,)
 
 
 def _sentence_alphabet(answer: str) -> bool:

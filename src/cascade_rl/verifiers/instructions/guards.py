@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from cascade_rl.verifiers.instructions.arguments import Arguments, Check, Test, both
+from cascade_rl.verifiers.instructions.arguments import Arguments, Check, Test, both, plain
 from cascade_rl.verifiers.instructions.custom import CUSTOM
 from cascade_rl.verifiers.instructions.ifbench import IFBENCH, keywords_multiple, sentence_types
 from cascade_rl.verifiers.instructions.layout import LAYOUT, TEMPLATE, alliterations
@@ -113,6 +113,9 @@ def _real_dates(answer: str) -> bool:
     return "-00" not in answer
 
 
+_LOOKS_BLANK = re.compile("[\u115f\u1160\u200b\u2060\u2800\u3164\ufeff\uffa0]")
+
+
 def _mark(marks: str) -> Test:
     return lambda answer: not any(mark in answer for mark in marks)
 
@@ -128,7 +131,7 @@ _GUARDS: dict[str, Test] = {
     "format:line_indent": lambda a: sum(map(contains_word, a.split("\n"))) >= 2,
     "format:newline": contains_word,
     "format:no_bullets_bullets": _at_least_words(4),
-    "format:no_whitespace": lambda a: contains_word(a) and visible(a) == fold(a),
+    "format:no_whitespace": lambda a: contains_word(a) and not _LOOKS_BLANK.search(a),
     "format:quote_unquote": _quoted,
     "format:sub-bullets": _bullets,
     "format:thesis": lambda a: contains_word(re.sub(r"</?\w+>", "", a)),
@@ -158,7 +161,6 @@ _GUARDS: dict[str, Test] = {
     "detectable_format:sentence_hyphens": _at_least_words(1),
     "detectable_format:square_brackets": _at_least_words(1),
     "keywords:no_adjacent_consecutive": _at_least_words(2),
-    "keywords:palindrome": _real_palindrome,
     "keywords:start_end": lambda a: contains_word(bare_last_word(a)) and _at_least_words(2)(a),
     "paragraphs:paragraphs": lambda a: all(map(contains_word, re.split(r"\*{3}", a.strip("* \n")))),
     "paragraphs:paragraphs2": lambda a: all(map(contains_word, a.strip().split("\n\n"))),
@@ -175,6 +177,7 @@ STRICT_OTHERS: dict[str, Check] = {
     "count:count_increment_word": _count_increment_word,
     "format:list": _items,
     "keywords:exclude_word_harder": lambda arguments: forbidden([arguments.word("keyword")]),
+    "keywords:palindrome": plain(_real_palindrome),
     "keywords:word_once": _word_once,
     "keywords:word_count_different_numbers": STRICT["keywords:frequency"],
     "letters:letter_counting2": STRICT["keywords:letter_frequency"],

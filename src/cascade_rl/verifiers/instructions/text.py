@@ -7,12 +7,15 @@ thousandth; `tokens` follows the Penn Treebank's conventions. Everything is line
 
 from __future__ import annotations
 
+import functools
 import re
 import string
 import unicodedata
 from collections.abc import Iterator
 from itertools import pairwise
 
+_remembered = functools.lru_cache(maxsize=16)
+"""The instructions of a row ask the same of the same answer, in its eight variants."""
 PUNCTUATION = string.punctuation
 EDGES = PUNCTUATION + " "
 """What IFBench takes off both ends of a word."""
@@ -36,6 +39,7 @@ _INVISIBLE = re.compile(
 )
 
 
+@_remembered
 def visible(text: str) -> str:
     """The text in compatibility forms (full-width letters are letters), nothing invisible."""
     return text if text.isascii() else _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
@@ -74,7 +78,8 @@ _TAIL = re.compile(r"[\"')\]}‘’“”«»]+(?:\s+|(?=--)|$)", re.MULTILINE)
 _ASCII_BLANKS = frozenset(string.whitespace)
 
 
-def sentences(text: str) -> list[str]:
+@_remembered
+def sentences(text: str) -> tuple[str, ...]:
     """The sentences in order, closing quotes and brackets with the sentence they close."""
     found: list[str] = []
     start = 0
@@ -87,7 +92,7 @@ def sentences(text: str) -> list[str]:
         if end > start:
             found.append(text[start:end])
         start = following
-    return found
+    return tuple(found)
 
 
 def _cuts(text: str) -> Iterator[tuple[int, int]]:
@@ -152,9 +157,10 @@ _JOINED = re.compile(
 )
 
 
-def tokens(text: str) -> list[str]:
+@_remembered
+def tokens(text: str) -> tuple[str, ...]:
     """Words and punctuation marks, one a token: `Don't!` is `Do`, `n't`, `!`."""
-    return [token for sentence in sentences(text) for token in _tokens_of(sentence)]
+    return tuple(token for sentence in sentences(text) for token in _tokens_of(sentence))
 
 
 def _tokens_of(sentence: str) -> list[str]:
