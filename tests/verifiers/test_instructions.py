@@ -115,7 +115,7 @@ SENTENCES = {
 TOKENS = {
     "Don't go, it's 3,000!": ["Do", "n't", "go", ",", "it", "'s", "3,000", "!"],
     "The U.S. won. I cannot...": ["The", "U.S", ".", "won", ".", "I", "can", "not", "..."],
-    "(so-called \"x\")": ["(", "so-called", '"', "x", '"', ")"],
+    "(so-called \"x\")": ["(", "so-called", "``", "x", "''", ")"],
 }  # fmt: skip
 
 

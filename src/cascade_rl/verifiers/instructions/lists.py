@@ -114,9 +114,14 @@ def _stems(word: str) -> list[str]:
 # --- syllables and emoji ----------------------------------------------------------------------
 
 _VOWELS = re.compile("[aeiouy]+")
-_SILENT = re.compile(r"(?:[^laeiouy]|[aeiouy]l)es?$|[^aeioutdy]ed$")
+_CONSONANT_Y = re.compile("(?<=[aeiou])y(?=[aeiou])")
+_SILENT = re.compile(
+    "(?:[^laeiouy]|[aeiouy]l)e$|(?:[^laeiouycgsxzh]|[aeiouy]l)es$|[^aeiouytd]ed$"
+    "|[^aeiouyl]e(?=(?:ment|ly|less|ness|ful|ty)s?$)|some(?=[thwob])|every"
+)
 _APART = re.compile(
-    r"i(?:a(?!l\b)|o(?!us|n)|u)|e(?:o|a(?=t(?:e|i)))|u(?:a|ou|i(?=t))|(?<=[^g])ying"
+    "(?<=[aeouy])i(?=ng)|(?<![cgstx])i(?=ou|a(?!l$|ge))|i(?=al[^s]|u|o(?!n|u))|(?<![ctr])i(?=en[ct])"
+    "|(?<=r)i(?=enc)|e(?=a$|as$|o(?!pl|us)|ati|ate|al(?=i|$))|u(?=ou|al|ar|i(?=ty))"
 )
 
 
@@ -124,7 +129,8 @@ def syllables(word: str) -> int:
     """How many syllables an English word in lower case has, by its letters; 0 with a digit."""
     if not word.isalpha():
         return 0
-    count = len(_VOWELS.findall(word)) + len(_APART.findall(word)) - bool(_SILENT.search(word))
+    apart = _CONSONANT_Y.sub("j", word)
+    count = len(_VOWELS.findall(apart)) + len(_APART.findall(apart)) - len(_SILENT.findall(apart))
     return max(1, count)
 
 

@@ -144,21 +144,27 @@ def _number_words(arguments: Arguments) -> Test:
 
 _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|Jr|Sr|No)|\b[A-Z])\.$")
 _SENTENCE_END = re.compile(r"[.!?。！？؟।]+[\"'”’)\]*]*(?=\s|$)|[。！？]")
+_TWO_LETTERS = re.compile(r"[^\W\d_]{2}")
 
 
 def count_sentences(text: str) -> int:
-    """Sentences with a word in them; a full stop after an abbreviation or before lower case ends
-    none.
+    """Sentences with a word of two letters in them.
+
+    Neither an abbreviation, an initial, nor dots before lower case end one.
     """
     count = start = 0
+    said = False
     for match in _SENTENCE_END.finditer(text):
-        follows = text[match.end() : match.end() + 80].lstrip()[:1]
-        before = text[max(0, match.start() - 12) : match.start() + 1]
-        if match.group()[0] == "." and (follows.islower() or _ABBREVIATION.search(before)):
-            continue
-        count += contains_word(text[start : match.end()])
+        if match.group().startswith("."):
+            before = text[max(0, match.start() - 12) : match.start() + 1]
+            goes_on = text[match.end() : match.end() + 80].lstrip()[:1].islower()
+            if _ABBREVIATION.search(before) or (goes_on and match.group().startswith("..")):
+                continue
+        said = said or _TWO_LETTERS.search(text, start, match.end()) is not None
         start = match.end()
-    return count + contains_word(text[start:])
+        if said:
+            count, said = count + 1, False
+    return count + (said or _TWO_LETTERS.search(text, start) is not None)
 
 
 def _number_sentences(arguments: Arguments) -> Test:
@@ -209,7 +215,7 @@ def _quotation(answer: str) -> bool:
 
 # --- format -----------------------------------------------------------------------------------
 
-_BULLET = re.compile(r"^[^\S\n]*[-*+•][^\S\n]+(.*)$", re.MULTILINE)
+_BULLET = re.compile(r"^[^\S\n]*[-*][^\S\n]+(.*)$", re.MULTILINE)
 
 
 def _number_bullet_lists(arguments: Arguments) -> Test:
@@ -280,8 +286,8 @@ def _number_placeholders(arguments: Arguments) -> Test:
 
 
 def _postscript(arguments: Arguments) -> Test:
-    # At the start of a line, behind Markdown's marks at most, and something is said after it.
-    lead = r"^[^\S\n]*[*_#>\"'(\[]{0,8}[^\S\n]{0,2}"
+    # First in a line or after a sentence, behind Markdown's marks, and something is said after it.
+    lead = r"(?:^|[.!?\"')*]\s)[^\S\n]{0,8}[*_#>\"'(\[]{0,8}[^\S\n]{0,2}"
     pattern = re.compile(lead + postscript_pattern(arguments), re.MULTILINE | re.IGNORECASE)
 
     def test(answer: str) -> bool:

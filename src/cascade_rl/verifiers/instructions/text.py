@@ -149,6 +149,7 @@ _APART = re.compile(
     r"|(?<!\w)'(?!(?:re|ve|ll|m|t|s|d|n)\b)(?=\w)",
     re.IGNORECASE,
 )
+_OPENING = re.compile(r'^"|(?<=[ (\[{<])"')
 _LAST_STOP = re.compile(r"([^.])\.([\])}>\"'»”’ ]*)\Z")
 _CLITIC = re.compile(r"(?<=[^'\s])('(?:ll|re|ve|[smd])|n't|')(?=\s|$)", re.IGNORECASE)
 _JOINED = re.compile(
@@ -159,16 +160,17 @@ _JOINED = re.compile(
 
 @_remembered
 def tokens(text: str) -> tuple[str, ...]:
-    """Words and punctuation marks, one a token: `Don't!` is `Do`, `n't`, `!`."""
+    """Words and marks, one a token: `Don't!` is `Do`, `n't`, `!`; quotes open and close."""
     return tuple(token for sentence in sentences(text) for token in _tokens_of(sentence))
 
 
 def _tokens_of(sentence: str) -> list[str]:
-    text = _LAST_STOP.sub(r"\1 . \2 ", sentence.rstrip())
+    text = _OPENING.sub("``", sentence.rstrip()) if '"' in sentence else sentence.rstrip()
+    text = _LAST_STOP.sub(r"\1 . \2 ", text)
     text = _APART.sub(r" \g<0> ", text)
     if "'" in text:
         text = _CLITIC.sub(r" \1", text)
-    return _JOINED.sub(_parted, text).split()
+    return ["''" if token == '"' else token for token in _JOINED.sub(_parted, text).split()]
 
 
 def _parted(match: re.Match[str]) -> str:

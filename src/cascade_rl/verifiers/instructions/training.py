@@ -92,7 +92,7 @@ def _keyword_specific_position(arguments: Arguments) -> Test:
 
     def test(answer: str) -> bool:
         found = sentences(answer)
-        return len(found) >= nth and tokens(found[nth - 1])[mth - 1 : mth] == [keyword]
+        return len(found) >= nth and tokens(found[nth - 1])[mth - 1 : mth] == (keyword,)
 
     return test
 
@@ -136,7 +136,7 @@ def _last_word_answer(arguments: Arguments) -> Test:
 
 
 def _sentence_hyphens(answer: str) -> bool:
-    expected = sentences(answer.replace("-", " "))
+    expected = sentences(answer.replace("-", " ").replace("\n", " "))
     return all(a == b for a, b in zip(answer.split("-"), expected, strict=False))
 
 
