@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade_rl.types import Answer, Constraints, Message, Problem, Verdict
+from cascade_rl.types import Answer, Message, Problem, Verdict
 from cascade_rl.verifiers import (
     VERIFIER_VERSIONS,
     VERIFIERS,
@@ -17,7 +17,13 @@ from cascade_rl.verifiers import (
     verify_many,
     verify_math,
 )
-from tests.verifiers import test_code, test_code_asserts, test_language, test_swe
+from tests.verifiers import (
+    test_code,
+    test_code_asserts,
+    test_instructions,
+    test_language,
+    test_swe,
+)
 
 CASES = Path(__file__).resolve().parents[1] / "cases"
 GOLDEN = json.loads((CASES / "verifier_versions.json").read_text())
@@ -39,18 +45,7 @@ def math_verdicts() -> list[Verdict]:
 
 
 def instruction_verdicts() -> list[Verdict]:
-    problems = [
-        Problem(
-            "p",
-            "instruction_following",
-            (),
-            Constraints((str(row["id"]),), (row["kwargs"],)),  # type: ignore[arg-type]
-            "t",
-        )
-        for row in rows("instructions.jsonl")
-    ]
-    texts = [str(row["text"]) for row in rows("instructions.jsonl")]
-    return verify_many(zip(problems, texts, strict=True))
+    return [test_instructions.verdict(row) for row in rows("instructions.jsonl")]
 
 
 def code_verdicts() -> list[Verdict]:

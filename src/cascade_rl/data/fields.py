@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -79,6 +81,31 @@ def parse_json(text: str, what: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{what} is not JSON: {error}; found {text[:60]!r}") from None
+
+
+LONGEST_LITERAL = 1_000_000
+
+
+def parse_json_or_literal(text: str, what: str) -> Any:
+    """The value of a JSON text, or of a Python literal as some published labels are.
+
+    Nothing in it is run: names, calls and operators are refused.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        as_json = error
+    if len(text) > LONGEST_LITERAL:  # a Python literal takes a hundred times its size to parse
+        raise DataError(f"{what} is not JSON: {as_json}; and too long for a Python literal")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an unknown escape in a string is kept as it is
+            return ast.literal_eval(text.strip())
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+        raise DataError(
+            f"{what} is neither JSON ({as_json}) nor a Python literal ({error}); "
+            f"found {text[:60]!r}"
+        ) from None
 
 
 def as_text(value: Any) -> str:

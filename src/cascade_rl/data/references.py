@@ -22,6 +22,7 @@ from cascade_rl.data.fields import (
     maybe_number_at,
     maybe_text_at,
     parse_json,
+    parse_json_or_literal,
     present,
     shown,
     text_at,
@@ -120,18 +121,42 @@ def _call_test(test: Mapping[str, Any]) -> CallTest:
 
 
 def _constraints(text: str) -> Constraints:
-    value = _structure(text)
-    names, kwargs = value.get("instruction_id_list"), value.get("kwargs")
-    if not isinstance(names, list) or not isinstance(kwargs, list) or not names:
-        raise DataError("ground_truth lacks lists `instruction_id_list` and `kwargs`")
-    if not all(k is None or isinstance(k, Mapping) for k in kwargs):
-        raise DataError("ground_truth.kwargs has an entry that is not an object")
-    if len(names) != len(kwargs):
+    """IFEval's object, or a label of IF-RLVR and Dolci: `[{'instruction_id': ..., 'kwargs': ...}]`.
+
+    Such a label is JSON or a Python literal, its one object perhaps JSON inside it.
+    """
+    value = parse_json_or_literal(text, "ground_truth")
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, str):
+        value = parse_json_or_literal(value, "ground_truth's only entry")
+    if not isinstance(value, Mapping):
+        raise DataError(f"ground_truth holds {shown(value)}; expected one object of instructions")
+    names = value.get("instruction_id_list", value.get("instruction_id"))
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list | tuple) or not names:
         raise DataError(
-            f"instruction_id_list has {len(names)} entries and kwargs {len(kwargs)}; "
+            f"ground_truth.instruction_id_list is {shown(names)}; expected a list of ids, "
+            "here or as instruction_id"
+        )
+    return Constraints(tuple(map(str, names)), _kwargs(value.get("kwargs"), len(names)))
+
+
+def _kwargs(found: Any, count: int) -> tuple[Mapping[str, Any], ...]:
+    """Arguments for each instruction; None, for one or for all, means none."""
+    kwargs = [None] * count if found is None else found
+    kwargs = [kwargs] if isinstance(kwargs, Mapping) else kwargs
+    if not isinstance(kwargs, list | tuple):
+        raise DataError(f"ground_truth.kwargs is {shown(found)}; expected a list of objects")
+    for given in kwargs:
+        if given is not None and not isinstance(given, Mapping):
+            raise DataError(f"ground_truth.kwargs holds {shown(given)}; expected objects or None")
+    if len(kwargs) != count:
+        raise DataError(
+            f"instruction_id_list has {count} entries and kwargs {len(kwargs)}; "
             "expected one for one"
         )
-    return Constraints(tuple(map(str, names)), tuple(present(k or {}) for k in kwargs))
+    return tuple(present(given or {}) for given in kwargs)
 
 
 def _patch(text: str) -> Patch:
