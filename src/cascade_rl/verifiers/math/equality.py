@@ -66,7 +66,12 @@ def decide(found: str, reference: str) -> bool | None:
         if chosen or "(" in wanted.text:
             return chosen == wanted.choice
     try:
-        verdict = match(read_answer(text), wanted.answer) if wanted.answer else None
+        verdict = None
+        if wanted.answer:
+            answer = read_answer(text)
+            verdict = match(answer, wanted.answer)
+            if verdict and _adds_letters(text, answer, wanted):
+                return False
     except (Refused, Undefined):
         return False
     except Unreadable:
@@ -76,6 +81,13 @@ def decide(found: str, reference: str) -> bool | None:
     if verdict is False and _DECIMAL_COMMA.search(text + " " + wanted.text):
         return _without_comma(text) == _without_comma(wanted.text)
     return verdict
+
+
+def _adds_letters(text: str, answer: Answer, wanted: _Reference) -> bool:
+    """`5 + 0x` and `5x/x` for 5: a letter that cancels is none that was asked for."""
+    if not (isinstance(answer, Number) and isinstance(wanted.answer, Number)):
+        return False
+    return bool(_letters(split_unit(text)[0]) - _letters(wanted.text))
 
 
 @functools.lru_cache(maxsize=4096)
