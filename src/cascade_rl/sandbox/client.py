@@ -27,12 +27,15 @@ from cascade_rl.sandbox.tiers import T1B, T3, TIERS
 from cascade_rl.sandbox.values import NotPlain, decode, encode
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-# A bare stand-in for the package: its __init__ and whatever that imports stay out of the zygote.
-_BOOTSTRAP = (
-    "import sys, types; package = types.ModuleType('cascade_rl'); package.__path__ = [{path!r}]; "
-    "sys.modules['cascade_rl'] = package; from cascade_rl.sandbox.zygote import main; "
-    "main({fd}, {tier!r}, {compiler!r})"
-)
+# Bare stand-ins for the packages: what their __init__ imports stays out of the zygote.
+_BOOTSTRAP = """
+import sys, types
+for name, path in (("cascade_rl", {path!r}), ("cascade_rl.sandbox", {path!r} + "/sandbox")):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [path]
+from cascade_rl.sandbox.zygote import main
+main({fd}, {tier!r}, {compiler!r})
+"""
 _GRACE_S, _COMPILE_GRACE_S = 10.0, 120.0
 TIER_VARIABLE, UNSAFE_VARIABLE = "CASCADE_SANDBOX", "CASCADE_SANDBOX_ALLOW_UNSAFE"
 """Environment variables: a tier or the URL of a SandboxFusion service; 1 to let T3 run."""

@@ -1,4 +1,4 @@
-"""C++ programs: compiled once, as untrusted as they run, the binary kept by its source's digest.
+"""C++ programs: compiled once, as untrusted as they run, the binary kept by its source.
 
 A source can include any file, loop in a template or write a gigabyte of errors, so the compiler
 runs under a program's limits too; it may start processes, its driver being one.
@@ -6,7 +6,6 @@ runs under a program's limits too; it may start processes, its driver being one.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections import OrderedDict
@@ -40,10 +39,9 @@ class Compiler:
         """A descriptor of the binary; or None, the status and the reason."""
         if self._path is None:
             return None, "infra", "no C++ compiler; install g++ where /usr/bin holds it"
-        digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
-        if digest in self._binaries:
-            self._binaries.move_to_end(digest)
-            return self._binaries[digest], "ok", ""
+        if source in self._binaries:
+            self._binaries.move_to_end(source)
+            return self._binaries[source], "ok", ""
         target = os.path.join(directory, "program")
         status, reason = compile_with([self._path, *FLAGS, target, "-"], target)
         if status != "ok":
@@ -51,7 +49,7 @@ class Compiler:
         fd = _in_memory(target)
         if fd is None:
             return None, "runtime", "compile error: no binary"
-        self._binaries[digest] = fd
+        self._binaries[source] = fd
         if len(self._binaries) > KEPT:
             os.close(self._binaries.popitem(last=False)[1])
         return fd, "ok", ""

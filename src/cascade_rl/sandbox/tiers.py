@@ -147,6 +147,11 @@ class Scratch:
             with open(name, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
                 file.write(text)
 
+    def remove(self) -> None:
+        """Empty it and remove it."""
+        self._remove_all()
+        os.rmdir(self.path)
+
     def _mount(self, size_mb: int) -> None:
         os.chdir("/")
         if self._mounted_mb:
