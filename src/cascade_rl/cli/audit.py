@@ -93,8 +93,11 @@ def _own(domains: list[Domain], tier: Tier) -> dict[Domain, Target]:
     environment: dict[str, str] = {"CASCADE_SANDBOX": tier}
     if tier == "T3":
         environment["CASCADE_SANDBOX_ALLOW_UNSAFE"] = "1"
+    modules = {"chat": "chat_target"}
     return {
-        name: Target(f"cascade_rl.audit.targets:{name}", environment=environment)
+        name: Target(
+            f"cascade_rl.audit.{modules.get(name, 'targets')}:{name}", environment=environment
+        )
         for name in domains
     }
 
