@@ -8,6 +8,7 @@ name, or arrives at the address, is a leak; `leaks` says what there was and remo
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import socket
@@ -47,14 +48,15 @@ class Canaries:
         self._port = stream.getsockname()[1]
         datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         datagram.bind(("127.0.0.1", self._port))
-        local = socket.socket(socket.AF_UNIX)
-        local.bind(str(self.folder / "socket"))
-        (self.folder / "socket").chmod(0o777)
-        abstract = socket.socket(socket.AF_UNIX)
-        abstract.bind(f"\0{self.token}")
-        for server in (local, abstract):
-            server.listen(64)
-        self._sockets = [stream, datagram, local, abstract]
+        self._sockets = [stream, datagram]
+        for address in (str(self.folder / "socket"), f"\0{self.token}"):
+            with suppress(OSError):  # a temporary folder's path may be too long for a socket
+                local = socket.socket(socket.AF_UNIX)
+                self._sockets.append(local)
+                local.bind(address)
+                local.listen(64)
+                if not address.startswith("\0"):
+                    os.chmod(address, 0o777)
         for server in self._sockets:
             server.setblocking(False)
         return self
@@ -107,7 +109,7 @@ class Canaries:
     def _arrived(self) -> list[str]:
         arrived = []
         for server in self._sockets:
-            with suppress(BlockingIOError):
+            with suppress(OSError):  # nothing more waits, or it never listened
                 while True:
                     if server.type == socket.SOCK_DGRAM:
                         server.recvfrom(4096)

@@ -34,6 +34,8 @@ _WORKER = Path(__file__).with_name("worker.py")
 _START_S = 180.0
 _GRACE_S = 2.0
 """How long helpers may take to end by themselves after an answer."""
+_READINGS = 2
+"""A process that forks while the list is read may be in none: it must be empty twice."""
 ORPHAN = "audit-orphan"
 """What payloads that leave a process behind call it, where they can."""
 
@@ -91,15 +93,11 @@ class Host:
         started = time.monotonic()
         reply = self._exchange(request, deadline_s)
         seconds = time.monotonic() - started
-        if reply is None:
-            died = self._process is not None and self._process.poll() is not None
-            code = self._process.poll() if self._process else None
+        if reply["kind"] in ("died", "hung"):
             self.stop()
-            if died:
-                return Reply("died", seconds, detail=f"its process ended with status {code}")
-            return Reply("hung", seconds, detail=f"no answer in {deadline_s:g} s")
-        score = reply.get("score", 0.0)
-        return Reply(reply["kind"], reply.get("seconds", seconds), score, reply["detail"])
+        return Reply(
+            reply["kind"], reply.get("seconds", seconds), reply.get("score", 0.0), reply["detail"]
+        )
 
     @property
     def warm(self) -> bool:
@@ -113,15 +111,20 @@ class Host:
     def leftovers(self) -> list[str]:
         """Processes that an answer left: named ones at once, others beyond the household."""
         end = time.monotonic() + _GRACE_S
-        while True:
+        clean = 0
+        while clean < _READINGS:
             family = self._family()
             orphans = [name for name in map(_name, family) if name == ORPHAN]
             extra = len(family) - self._household if self._process is not None else 0
             if not orphans and extra <= 0:
-                return []
-            if time.monotonic() >= end:
+                clean += 1
+                time.sleep(0.005)
+            elif time.monotonic() >= end:
                 return [f"left {max(len(orphans), extra)} processes running"]
-            time.sleep(0.05)
+            else:
+                clean = 0
+                time.sleep(0.05)
+        return []
 
     def stop(self) -> None:
         """Kill the process and everything below it; the next question starts another."""
@@ -140,6 +143,10 @@ class Host:
         if self._process is not None:
             self._process.wait()
         self._process = None
+        for process in psutil.Process().children():
+            if process not in self._others:  # orphans that came to us and have ended
+                with suppress(ChildProcessError):
+                    os.waitpid(process.pid, os.WNOHANG)
 
     def close(self) -> None:
         """End it: by itself first, so that what it keeps is put away, then by force."""
@@ -173,29 +180,31 @@ class Host:
             "target": target.name, "nonce": self._nonce, "limits": limits, "path": _path(),
         }  # fmt: skip
         reply = self._exchange(setup, _START_S)
-        if reply is None or reply["kind"] != "ready":
-            said = reply["detail"] if reply else "the process died or took too long"
+        if reply["kind"] != "ready":
             self.stop()
             raise InputError(
-                f"cannot import {target.name} with {target.python}: {said}",
+                f"cannot import {target.name} with {target.python}: {reply['detail']}",
                 hint="name a function as MODULE:FUNCTION, and its interpreter with --python",
             )
 
-    def _exchange(self, request: Mapping[str, Any], deadline_s: float) -> dict[str, Any] | None:
-        """Send a line and wait for the reply with the nonce; None when there is none."""
+    def _exchange(self, request: Mapping[str, Any], deadline_s: float) -> dict[str, Any]:
+        """Send a line and wait for the reply with the nonce; `died` or `hung` without one."""
         end = time.monotonic() + deadline_s
         data = json.dumps(request).encode("ascii") + b"\n"
         os.set_blocking(self._requests, False)
         mark = f"\n{self._nonce} ".encode("ascii")
-        while time.monotonic() < end:
+        alive = True
+        while alive and time.monotonic() < end:
+            alive = self._process is not None and self._process.poll() is None
             writing = [self._requests] if data else []
             readable, writable, _ = select.select([self._replies], writing, [], 0.1)
             try:
                 if writable:
                     data = data[os.write(self._requests, data) :]
-                part = os.read(self._replies, 1 << 16) if readable else b""
             except BrokenPipeError:
-                return None
+                alive = False
+            part = os.read(self._replies, 1 << 20) if readable else b""
+            alive = alive and bool(part or not readable)
             self._buffer += part
             _, found, rest = self._buffer.rpartition(mark)
             if found and b"\n" in rest:
@@ -204,12 +213,9 @@ class Host:
                 assert isinstance(reply, dict)
                 return reply
             self._buffer = self._buffer[-(1 << 20) :]
-            ended = self._process is None or self._process.poll() is not None
-            if ended and not part and not readable:
-                return None
-            if readable and not part:
-                return None
-        return None
+        if alive:
+            return {"kind": "hung", "detail": f"no answer in {deadline_s:g} s"}
+        return {"kind": "died", "detail": "its process ended"}
 
     def _family(self) -> list[psutil.Process]:
         """Everything alive below us that was not there before the audit."""

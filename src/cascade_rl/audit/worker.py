@@ -11,10 +11,13 @@ import importlib
 import json
 import os
 import resource
+import select
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -49,8 +52,8 @@ def _serve(requests: int, replies: int) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1):
         os.dup2(null, standard)
-    lines = os.fdopen(requests, "r", encoding="ascii", closefd=False)
-    setup = json.loads(lines.readline())
+    lines = _lines(requests)
+    setup = next(lines)
     for name, limit in setup["limits"].items():
         resource.setrlimit(getattr(resource, name), (limit, limit))
     nonce = setup["nonce"]
@@ -61,9 +64,25 @@ def _serve(requests: int, replies: int) -> None:
         _reply(replies, nonce, {"kind": "unimportable", "detail": _said(error)})
         return
     _reply(replies, nonce, {"kind": "ready", "detail": ""})
-    for line in lines:
-        request = json.loads(line)
+    for request in lines:
         _reply(replies, nonce, _answer(function, request))
+
+
+def _lines(fd: int) -> Iterator[dict[str, Any]]:
+    """One JSON object a line, until the other end closes; the descriptor may not block."""
+    data = b""
+    while True:
+        select.select([fd], [], [])
+        try:
+            part = os.read(fd, 1 << 20)
+        except BlockingIOError:
+            continue
+        if not part:
+            return
+        data += part
+        while b"\n" in data:
+            line, _, data = data.partition(b"\n")
+            yield json.loads(line)
 
 
 def _move(fd: int, to: int) -> int:
@@ -157,7 +176,9 @@ def _reply(fd: int, nonce: str, reply: dict[str, Any]) -> None:
     reply["detail"] = str(reply["detail"])[:500]
     data = f"\n{nonce} {json.dumps(reply)}\n".encode("ascii")
     while data:
-        data = data[os.write(fd, data) :]
+        select.select([], [fd], [])
+        with suppress(BlockingIOError):
+            data = data[os.write(fd, data) :]
 
 
 if __name__ == "__main__":
