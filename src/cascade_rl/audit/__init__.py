@@ -2,7 +2,7 @@
 
     audit(Target("my_rewards:score"), load_cases("math")) -> Report
 
-`corpus/*.yaml` is the attack and equivalence corpus, documented case by case; `worker.py` is the
+`cases/*.yaml` is the attack and equivalence corpus, documented case by case; `worker.py` is the
 process that calls the function, with nothing but the standard library, under any interpreter;
 `host.py` keeps it, measures it and cleans up after it. One rule: no payload may hurt the
 machine it runs on unisolated, because most reward functions run it so.

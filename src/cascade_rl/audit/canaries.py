@@ -12,9 +12,8 @@ import os
 import secrets
 import shutil
 import socket
-import sysconfig
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -26,15 +25,12 @@ SECRET = "CASCADE_AUDIT_SECRET"
 class Canaries:
     """Set out on entry, taken away on exit. `environment` goes to the audited process."""
 
-    def __init__(self, python_paths: tuple[str, ...] = ()) -> None:
+    def __init__(self) -> None:
         self.token = f"cascade-audit-{secrets.token_hex(6)}"
         self.secret = secrets.token_hex(16)
         self.folder = Path(tempfile.gettempdir()) / self.token
-        places = {
-            "/tmp", "/var/tmp", "/dev/shm", "/", str(Path.home()), tempfile.gettempdir(),
-            sysconfig.get_path("purelib"), *python_paths,
-        }  # fmt: skip
-        self._places = [Path(place) for place in sorted(places)]
+        folders = ("/", "/tmp", "/var/tmp", "/dev/shm", str(Path.home()), tempfile.gettempdir())
+        self._places = {Path(folder) for folder in folders}
         self._sockets: list[socket.socket] = []
         self._port = 0
 
@@ -81,6 +77,10 @@ class Canaries:
     def environment(self) -> Mapping[str, str]:
         """Variables of the audited process."""
         return {SECRET: self.secret}
+
+    def watch(self, folders: Iterable[str]) -> None:
+        """Look for written files in these folders too."""
+        self._places.update(map(Path, folders))
 
     def fill(self, text: str) -> str:
         """The text with its placeholders replaced."""

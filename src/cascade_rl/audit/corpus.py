@@ -1,4 +1,4 @@
-"""The corpus: hostile and right answers to small problems, read from `corpus/<domain>.yaml`.
+"""The corpus: hostile and right answers to small problems, read from `cases/<domain>.yaml`.
 
 A file holds `rows`, ground truths by name as in our rows, and `cases`. Each case has an `id`, a
 `class`, a `row` (or `truth`, its own), a `why`, and the answer: `program` (put in a Python
@@ -30,7 +30,7 @@ Form = Literal["rows", "lists", "solution"]
 sets of code), or as a text in dollar signs (TRL's column `solution`)."""
 
 DOMAINS: tuple[Domain, ...] = get_args(Domain)
-FOLDER = Path(__file__).parent / "corpus"
+FOLDER = Path(__file__).parent / "cases"
 
 
 @dataclass(frozen=True, slots=True)

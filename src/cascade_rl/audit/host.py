@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,7 +56,7 @@ class Target:
     data_source: str = "taco"
     python: str = sys.executable
     environment: Mapping[str, str] = field(default_factory=dict)
-    memory_gb: float = 4.0
+    memory_gb: float = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Host:
         self._process: subprocess.Popen[bytes] | None = None
         self._requests = self._replies = -1
         self._nonce, self._buffer = "", b""
-        self._household = 0
+        self._household, self._settled = 0, False
         self._others = set(psutil.Process().children(recursive=True))
         kernel.adopt_orphans()
 
@@ -101,12 +102,13 @@ class Host:
 
     @property
     def warm(self) -> bool:
-        """Whether the process is alive and its household known."""
-        return self._process is not None and self._household > 0
+        """Whether the process is alive and its household was counted since it started."""
+        return self._process is not None and self._settled
 
     def settle(self) -> None:
         """Take what is alive now for the function's household."""
         self._household = max(self._household, len(self._family()))
+        self._settled = True
 
     def leftovers(self) -> list[str]:
         """Processes that an answer left: named ones at once, others beyond the household."""
@@ -158,11 +160,17 @@ class Host:
         self.stop()
 
     def _start(self) -> None:
+        interpreter = shutil.which(self._target.python)
+        if interpreter is None:
+            raise InputError(
+                f"{self._target.python} is not a program",
+                hint="name an interpreter by path:  --python /path/to/bin/python",
+            )
         request_read, self._requests = os.pipe()
         self._replies, reply_write = os.pipe()
         target = self._target
         self._process = subprocess.Popen(
-            [target.python, str(_WORKER), str(request_read), str(reply_write)],
+            [str(Path(interpreter).absolute()), str(_WORKER), str(request_read), str(reply_write)],
             pass_fds=(request_read, reply_write),
             env={**os.environ, **target.environment, **self._canaries.environment},
             cwd=self._canaries.work,
@@ -173,7 +181,7 @@ class Host:
         )
         os.close(request_read)
         os.close(reply_write)
-        self._nonce, self._buffer, self._household = secrets.token_hex(16), b"", 0
+        self._nonce, self._buffer, self._settled = secrets.token_hex(16), b"", False
         memory = int(target.memory_gb * (1 << 30))
         limits = {"RLIMIT_AS": memory, "RLIMIT_FSIZE": 256 << 20, "RLIMIT_CORE": 0}
         setup = {
@@ -186,6 +194,7 @@ class Host:
                 f"cannot import {target.name} with {target.python}: {reply['detail']}",
                 hint="name a function as MODULE:FUNCTION, and its interpreter with --python",
             )
+        self._canaries.watch(reply["places"])
 
     def _exchange(self, request: Mapping[str, Any], deadline_s: float) -> dict[str, Any]:
         """Send a line and wait for the reply with the nonce; `died` or `hung` without one."""

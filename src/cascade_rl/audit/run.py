@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cascade_rl.audit.canaries import Canaries
-from cascade_rl.audit.corpus import Case, in_form
+from cascade_rl.audit.corpus import Case, Form, in_form, load_cases
 from cascade_rl.audit.host import Host, Reply, Target
 
 FAULTS = ("fooled", "hung", "crashed", "leaked", "refused")
@@ -110,15 +110,15 @@ def audit(
     """
     known = [(case, in_form(case, target.form)) for case in cases]
     asked = [(case, truth) for case, truth in known if truth is not None]
-    warm = {truth: case for case, truth in reversed(asked) if not case.attack}
+    warm = _warm_ups([case for case, _ in asked], target.form)
     results: list[CaseResult] = []
     with Canaries() as canaries:
         host = Host(target, canaries)
         try:
             for case, truth in asked:
                 if case.attack and not host.warm:
-                    for known_truth, right in list(warm.items())[-WARM_UPS:]:
-                        host.ask(canaries.fill(right.response), known_truth, deadline_s)
+                    for right, its_truth in warm:
+                        host.ask(canaries.fill(right.response), its_truth, deadline_s)
                     host.settle()
                 results.append(_examine(host, canaries, case, truth, deadline_s))
                 seen(results[-1])
@@ -126,6 +126,17 @@ def audit(
             host.close()
     skipped = tuple(case.id for case, truth in known if truth is None)
     return Report(target.name, tuple(results), skipped)
+
+
+def _warm_ups(cases: Sequence[Case], form: Form) -> list[tuple[Case, str]]:
+    """The domain's first right answers, each to another row."""
+    found: dict[str, Case] = {}
+    for domain in dict.fromkeys(case.domain for case in cases):
+        for case in load_cases(domain):
+            truth = None if case.attack else in_form(case, form)
+            if truth is not None and len(found) < WARM_UPS:
+                found.setdefault(truth, case)
+    return [(case, truth) for truth, case in found.items()]
 
 
 def _examine(

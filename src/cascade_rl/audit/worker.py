@@ -13,7 +13,9 @@ import os
 import resource
 import select
 import signal
+import site
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Iterator
@@ -63,7 +65,7 @@ def _serve(requests: int, replies: int) -> None:
     except BaseException as error:
         _reply(replies, nonce, {"kind": "unimportable", "detail": _said(error)})
         return
-    _reply(replies, nonce, {"kind": "ready", "detail": ""})
+    _reply(replies, nonce, {"kind": "ready", "detail": "", "places": _places()})
     for request in lines:
         _reply(replies, nonce, _answer(function, request))
 
@@ -99,6 +101,16 @@ def _load(target: str) -> Any:
     if not callable(found):
         raise TypeError(f"{target} is a {type(found).__name__}; expected a function")
     return found
+
+
+def _places() -> list[str]:
+    """Folders of this interpreter that a hostile program might write to."""
+    places = {sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), *site.getsitepackages()}
+    own = site.getusersitepackages()
+    while own != os.path.dirname(own):
+        places.add(own)
+        own = os.path.dirname(own)
+    return sorted(places)
 
 
 def _answer(function: Any, request: dict[str, Any]) -> dict[str, Any]:

@@ -51,9 +51,7 @@ def audit(
     targets = _own(domains, tier) if own else {}
     if not own:
         if ":" not in function:
-            raise InputError(
-                f"{function!r} names no function", hint=f"try  {function}:compute_score"
-            )
+            raise InputError(f"{function!r} names no function", hint=f"type  {function}:NAME")
         form = _form(truth, domains[0], signature)
         apart = thread or signature == "verl"
         targets = {domains[0]: Target(function, signature, form, apart, python=python)}
