@@ -1,4 +1,4 @@
-"""`cascade audit` against verl's `prime_code` and TRL's `accuracy_reward`: what is known still shows.
+"""`cascade audit` against verl's `prime_code` and TRL's `accuracy_reward`, and what it must find.
 
 `python -m benchmarks.audit_peers [--json FILE]` needs the peers' environment (BENCH_PYTHON, or
 `make install-bench`), takes ten minutes, prints a table a peer, and fails where a finding is gone.
@@ -14,12 +14,12 @@ from pathlib import Path
 
 from cascade_rl.audit import Report, Target, audit, load_cases
 from cascade_rl.audit.run import FAULTS
-from cascade_rl.types import Domain
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = os.environ.get("BENCH_PYTHON", str(ROOT / ".venv-bench" / "bin" / "python"))
 PRIME = Target("benchmarks.peer_targets:prime_code", "verl", "lists", thread=True, python=PEERS)
 TRL = Target("benchmarks.peer_targets:accuracy_reward", "trl", "solution", python=PEERS)
+MATH_VERIFY = Target("benchmarks.peer_targets:math_verify", python=PEERS)
 TRL_THREAD = Target(TRL.name, "trl", "solution", thread=True, python=PEERS)
 
 FINDINGS: Mapping[str, Mapping[str, str]] = {
@@ -41,9 +41,7 @@ FINDINGS: Mapping[str, Mapping[str, str]] = {
     "TRL accuracy_reward": {
         "math.chain.two": "fooled",
         "math.chain.long": "fooled",
-        "math.comma.list": "fooled",
-        "math.or.junk": "fooled",
-        "math.percent.added": "fooled",
+        "math.percent.dropped": "fooled",
         "math.unit.metres": "fooled",
         "math.set.for_tuple": "fooled",
         "math.nan.itself": "fooled",
@@ -56,7 +54,18 @@ FINDINGS: Mapping[str, Mapping[str, str]] = {
         "math.right.zero_width": "refused",
         "math.right.unclosed": "refused",
     },
-    "TRL accuracy_reward off the main thread": {"math.tower.nines": "hung"},
+    "TRL accuracy_reward off the main thread": {
+        "math.tower.nines": "hung",
+        "math.tower.tens": "hung",
+    },
+    "Math-Verify": {
+        "math.comma.list": "fooled",
+        "math.or.junk": "fooled",
+        "math.chain.long": "fooled",
+        "math.percent.dropped": "fooled",
+        "math.nan.itself": "fooled",
+        "math.right.unclosed": "refused",
+    },
 }
 HANG_S = 60.0
 """Deadline of the one case that is timed to its end."""
@@ -68,13 +77,14 @@ def main() -> int:
         print("error: the peers are not installed.\n  make install-bench")
         return 2
     os.chdir(ROOT)
-    targets: dict[str, tuple[Target, Domain]] = {
-        "verl prime_code": (PRIME, "code"),
-        "TRL accuracy_reward": (TRL, "math"),
-        "TRL accuracy_reward off the main thread": (TRL_THREAD, "math"),
-    }
+    findings = FINDINGS["Math-Verify"]
     reports = {
-        name: audit(target, load_cases(domain)) for name, (target, domain) in targets.items()
+        "verl prime_code": audit(PRIME, load_cases("code")),
+        "TRL accuracy_reward": audit(TRL, load_cases("math")),
+        "TRL accuracy_reward off the main thread": audit(
+            TRL_THREAD, [case for case in load_cases("math") if case.kind == "towers"]
+        ),
+        "Math-Verify": audit(MATH_VERIFY, [c for c in load_cases("math") if c.id in findings]),
     }
     gone = 0
     for name, report in reports.items():

@@ -1,7 +1,8 @@
 """Peers' reward functions as `cascade audit` calls them, in the peers' own environment.
 
 `prime_code` is verl's verifier of code, loaded by path because verl's package imports Ray, and
-called as verl's `default_compute_score` calls it. `accuracy_reward` is TRL's for mathematics.
+called as verl's `default_compute_score` calls it. `accuracy_reward` is TRL's for mathematics,
+`math_verify` the library under it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ def prime_code(
 ) -> float:
     """Verl 0.9's reward for the data sources codecontests, apps, codeforces and taco."""
     return float(_prime_code().compute_score(solution_str, ground_truth, continuous=True)[0])
+
+
+def math_verify(text: str, ground_truth: str) -> float:
+    """Math-Verify 0.9 with its default configuration."""
+    from math_verify import parse, verify
+
+    return float(verify(parse(f"${ground_truth}$"), parse(text)))
 
 
 def accuracy_reward(**columns: Any) -> list[float | None]:
