@@ -40,12 +40,18 @@ def run(tier: str, uid: int) -> tuple[str, bool]:
     home = tempfile.mkdtemp(prefix="cascade-home-")
     os.chown(home, uid, -1)
     environment = {**os.environ, "HOME": home, "PYTHONDONTWRITEBYTECODE": "1"}
-    other = {} if uid == os.geteuid() else {"user": uid, "group": uid, "extra_groups": []}
-    command = [sys.executable, "-m", "cascade_rl.cli", "audit", "--self", "--json", "--tier", tier]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, **other
-    )
-    shutil.rmtree(home, ignore_errors=True)
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    command = ["-m", "cascade_rl.cli", "audit", "--self", "--json", "--tier", tier]
+    try:
+        python = interpreter(uid)
+        done = subprocess.run(
+            [python, *command], cwd=ROOT, env=environment, capture_output=True, text=True,
+            check=False, user=uid, group=uid, extra_groups=[] if os.geteuid() == 0 else None,
+        )  # fmt: skip
+    except PermissionError as error:
+        return f"did not run: {error}", False
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
     if done.returncode not in (0, 1) or not done.stdout:
         return f"did not run: {(done.stderr.strip() or 'no reason').splitlines()[0]}", False
     report = json.loads(done.stdout)
@@ -54,6 +60,22 @@ def run(tier: str, uid: int) -> tuple[str, bool]:
     faulty = [case["id"] for case in report["cases"] if case["faults"]]
     well = report["clean"] and report["attacks"] >= ATTACKS
     return f"{report['attacks']} attacks: {counts}  {' '.join(faulty)}", well
+
+
+def interpreter(uid: int) -> str:
+    """This Python; the system's of the same version where that user cannot reach this one.
+
+    Raises PermissionError where neither can be reached.
+    """
+    system = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    last: PermissionError | None = None
+    for python in (sys.executable, system):
+        try:
+            subprocess.run([python, "-c", ""], user=uid, check=True)
+            return python
+        except PermissionError as error:
+            last = error
+    raise last or PermissionError(system)
 
 
 if __name__ == "__main__":
