@@ -57,7 +57,7 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(folder: Path) -> None:
 def test_code_stages_are_refused_where_only_limits_would_hold_a_program(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weak = ZygoteSandbox(allow_namespaces=False)
+    weak = ZygoteSandbox("T3")
     monkeypatch.setattr(trainer, "default_sandbox", lambda: weak)
     try:
         with pytest.raises(ConfigError, match="allow_unsafe_sandbox=true"):

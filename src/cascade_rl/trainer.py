@@ -5,6 +5,7 @@ One rule: it runs `loop.run_cascade` and nothing else, so the API and `cascade r
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from cascade_rl.engines.base import Engine
 from cascade_rl.errors import ConfigError
 from cascade_rl.loop import look_at_test, run_cascade
 from cascade_rl.plan import make_plan, start_model
-from cascade_rl.sandbox.client import default_sandbox
+from cascade_rl.sandbox.client import UNSAFE_VARIABLE, default_sandbox
 from cascade_rl.store import Listener, Store
 from cascade_rl.types import Checkpoint
 
@@ -116,13 +117,12 @@ def refuse_weak_sandbox(config: CascadeRLConfig) -> None:
         isinstance(stage, StageConfig) and stage.domain in ("code", "blend")
         for stage in config.stages
     )
-    if not runs_programs or config.allow_unsafe_sandbox:
+    if config.allow_unsafe_sandbox:
+        os.environ[UNSAFE_VARIABLE] = "1"  # the verifiers' processes read it
         return
-    tier = default_sandbox().tier
-    if tier.startswith("T3"):
+    if runs_programs and (why := default_sandbox().refusal):
         raise ConfigError(
-            f"this machine can only isolate programs by resource limits (tier {tier}), and a code "
-            "stage runs what the model writes",
+            f"{why}, and a code stage runs what the model writes",
             hint="see what would raise the tier:  cascade doctor\n  or accept the risk:  "
             "--set allow_unsafe_sandbox=true",
         )

@@ -66,10 +66,14 @@ class StdioTest:
 
 @dataclass(frozen=True, slots=True)
 class CallTest:
-    """Call the entry point with `args`; the value must equal `expected`, types included."""
+    """Call the entry point with `args`; the value must equal `expected`, types included.
+
+    `also` holds other right values, where a data set writes one value in two ways.
+    """
 
     args: tuple[Any, ...]
     expected: Any
+    also: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +85,21 @@ class AssertTest:
 
 @dataclass(frozen=True, slots=True)
 class Tests:
-    """Code: every test must pass. `entry_point` is set for call tests."""
+    """Code: every test must pass. `entry_point` is set for call tests.
+
+    `prelude` runs before the program, in its process (the imports its task promises); `setup`
+    before the test code, in the tests' process. `tolerance` is an error, absolute or relative,
+    that numbers may have; None asks for exact output.
+    """
 
     cases: tuple[StdioTest, ...] | tuple[CallTest, ...] | tuple[AssertTest, ...]
     entry_point: str | None = None
     setup: str = ""
     time_limit_s: float | None = None
     memory_limit_mb: int | None = None
+    prelude: str = ""
+    language: Literal["python", "cpp"] = "python"
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

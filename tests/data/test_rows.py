@@ -184,7 +184,7 @@ BAD: list[tuple[Any, str]] = [
 BAD_TRUTHS = [
     ("code", "x", "ground_truth is not JSON"),
     ("code", "[]", "ground_truth holds list []; expected a JSON object"),
-    ("code", "{}", "tests are unreadable (KeyError: 'tests')"),
+    ("code", "{}", "ground_truth has no tests"),
     ("code", '{"tests": []}', "has no tests"),
     ("code", '{"tests": [{"input": "1"}]}', "tests are unreadable (KeyError: 'output')"),
     ("code", '{"entry_point": "f", "tests": [{"args": 1, "expected": 1}]}', "expected a list"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Any
 
 import pytest
@@ -120,3 +121,13 @@ def test_encoded_values_are_ascii_json() -> None:
 
 def test_integers_beyond_printable_digits_cross() -> None:
     assert same({(10**5000,): 10**5000}, decode(encode({(10**5000,): 10**5000})))
+
+
+@pytest.mark.parametrize("kind", ["S", "F", "d"])
+def test_members_crafted_to_share_one_hash_are_refused(kind: str) -> None:
+    alike = [["i", format(n * (2**61 - 1), "x")] for n in range(20_000)]
+    payload = [[item, ["n", None]] for item in alike] if kind == "d" else alike
+    started = time.perf_counter()
+    with pytest.raises(NotPlain):
+        decode(json.dumps([kind, payload]))
+    assert time.perf_counter() - started < 2

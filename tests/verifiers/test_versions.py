@@ -10,7 +10,7 @@ import pytest
 
 from cascade_rl.types import Answer, Constraints, Message, Problem, Verdict
 from cascade_rl.verifiers import VERIFIER_VERSIONS, VERIFIERS, mixed_language, verify, verify_many
-from tests.verifiers import test_code, test_swe
+from tests.verifiers import test_code, test_code_asserts, test_swe
 
 CASES = Path(__file__).resolve().parents[1] / "cases"
 GOLDEN = json.loads((CASES / "verifier_versions.json").read_text())
@@ -46,8 +46,18 @@ def code_verdicts() -> list[Verdict]:
     programs = ["def add(a, b): return a + b", "def add(a, b): return a", "x", "def add(a, b): a("]
     texts = [test_code.fenced(program) for program in programs]
     prints = ["print(17)", "print(17.0)", "print('17  ')", "1 / 0"]
-    return verify_many((test_code.ADD, text) for text in texts) + verify_many(
-        (test_code.ECHO, test_code.fenced(program)) for program in prints
+    asserts = [
+        (
+            test_code.asserts(row["code"], entry_point=row.get("entry")),
+            test_code.fenced(f"def f(*args, **words): return {row[value]}"),
+        )
+        for row in test_code_asserts.DATA
+        for value in ("good", "bad")
+    ]
+    return (
+        verify_many((test_code.ADD, text) for text in texts)
+        + verify_many((test_code.ECHO, test_code.fenced(program)) for program in prints)
+        + verify_many(asserts)
     )
 
 

@@ -34,6 +34,7 @@ def doctor() -> int:
         "verl": lambda: _package("verl", needed=False),
         "threads": _threads,
         "sandbox": _sandbox,
+        "c++": _compiler,
         "disk": _disk,
         "chromium": _chromium,
     }
@@ -85,16 +86,41 @@ def _threads() -> Finding:
 
 
 def _sandbox() -> Finding:
-    from cascade_rl.sandbox.client import ZygoteSandbox
+    from cascade_rl.sandbox.client import TierRefused, ZygoteSandbox, default_sandbox
+    from cascade_rl.sandbox.tiers import T1, T3
 
-    sandbox = ZygoteSandbox()
+    sandbox = default_sandbox()
+    if not isinstance(sandbox, ZygoteSandbox):
+        return "note", f"{sandbox.tier}: programs are sent to {os.environ['CASCADE_SANDBOX']}"
     try:
         tier = sandbox.tier
+    except TierRefused as error:
+        return "fail", f"no program can be run: {error}"
     finally:
         sandbox.close()
-    if "namespaces" in tier:
-        return "ok", f"{tier}: code runs in namespaces of its own"
-    return "note", f"{tier}: this kernel allows no user namespaces; code is bounded by limits only"
+    better = [f"{name} is not formed: {why}" for name, why in sandbox.refused.items()]
+    held = ", ".join(finding.attack for finding in sandbox.findings)
+    lines = [f"{tier}: the self-test's programs could not {held}", *better]
+    if tier != T1:
+        lines += [f"to raise it: {hint}" for name, hint in RAISE.items() if name in sandbox.refused]
+    if tier == T3:
+        lines[0] = f"{tier}: isolates nothing; programs run only with allow_unsafe_sandbox"
+    return ("ok" if tier == T1 else "note"), ("\n" + " " * 19).join(lines)
+
+
+RAISE = {
+    "T1-namespaces": "allow user namespaces: sysctl -w user.max_user_namespaces=10000 "
+    "kernel.apparmor_restrict_unprivileged_userns=0; in Docker --security-opt seccomp=unconfined",
+    "T1b-bubblewrap": "install bubblewrap:  apt install bubblewrap",
+    "T2-landlock": "a kernel with Landlock ABI 6 (Linux 6.12), booted with lsm=landlock,...",
+}
+
+
+def _compiler() -> Finding:
+    found = shutil.which("g++", path="/usr/bin:/bin")
+    if found is None:
+        return "note", "no g++ in /usr/bin; problems in C++ need it:  apt install g++"
+    return "ok", found
 
 
 def _disk() -> Finding:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
+from cascade_rl.data.code_formats import FORMATS as CODE_FORMATS
+from cascade_rl.data.code_formats import read_tests
 from cascade_rl.data.fields import (
     as_list,
     as_text,
@@ -39,8 +41,10 @@ from cascade_rl.types import (
 )
 
 Format = Literal["search_replace", "diff", "either"]
+Language = Literal["python", "cpp"]
 INSIDE = "ground_truth."
 FORMATS: tuple[Format, ...] = ("search_replace", "diff", "either")
+LANGUAGES: tuple[Language, ...] = ("python", "cpp")
 
 
 def _answer(text: str) -> Answer:
@@ -54,19 +58,36 @@ def _preference(text: str) -> Preference:
 
 
 def _tests(text: str) -> Tests:
-    value = _structure(text)
+    value = parse_json(text, "ground_truth")
+    if isinstance(value, list) and value:  # a bare list of asserts, or of inputs and outputs
+        value = {"asserts" if isinstance(value[0], str) else "tests": value}
+    elif not isinstance(value, Mapping):
+        raise DataError(f"ground_truth holds {shown(value)}; expected a JSON object")
+    own = bool(value.get("tests") or value.get("asserts"))
+    tests = None if own else read_tests(value)
+    if tests is None:
+        tests = _own_tests(value)
+    memory = maybe_number_at(value, "memory_limit_mb", INSIDE) or tests.memory_limit_mb
+    return replace(
+        tests,
+        time_limit_s=maybe_number_at(value, "time_limit_s", INSIDE) or tests.time_limit_s,
+        memory_limit_mb=None if memory is None else int(memory),
+        language=choice_at(value, "language", LANGUAGES, INSIDE, "python"),
+        tolerance=maybe_number_at(value, "tolerance", INSIDE),
+    )
+
+
+def _own_tests(value: Mapping[str, Any]) -> Tests:
     entry_point = maybe_text_at(value, "entry_point", INSIDE)
     cases = _cases(value, entry_point)
     if not cases:
-        raise DataError("ground_truth has no tests; expected `tests` or `asserts` with one or more")
-    memory = maybe_number_at(value, "memory_limit_mb", INSIDE)
-    return Tests(
-        cases,
-        entry_point,
-        text_at(value, "setup", INSIDE, default=""),
-        maybe_number_at(value, "time_limit_s", INSIDE),
-        None if memory is None else int(memory),
-    )
+        formats = ", ".join(" and ".join(keys) for keys in CODE_FORMATS)
+        raise DataError(
+            "ground_truth has no tests; expected `tests` or `asserts` with one or more, "
+            f"or the keys of a known format: {formats}"
+        )
+    setup = text_at(value, "setup", INSIDE, default="")
+    return Tests(cases, entry_point, setup, prelude=text_at(value, "prelude", INSIDE, default=""))
 
 
 def _cases(
@@ -77,14 +98,25 @@ def _cases(
             return tuple(AssertTest(as_text(code)) for code in value["asserts"])
         if entry_point is not None:
             tests = value["tests"]
-            return tuple(CallTest(tuple(as_list(t["args"])), t["expected"]) for t in tests)
-        return tuple(StdioTest(as_text(t["input"]), as_text(t["output"])) for t in value["tests"])
+            return tuple(
+                CallTest(
+                    tuple(as_list(t["args"])), t["expected"], tuple(as_list(t.get("also", [])))
+                )
+                for t in tests
+            )
+        tests = value.get("tests") or []
+        return tuple(StdioTest(as_text(t["input"]), as_text(t["output"])) for t in tests)
     except (KeyError, TypeError) as error:
         raise DataError(
             f"ground_truth's tests are unreadable ({type(error).__name__}: {error}); expected "
             '{"tests": [{"input", "output"}]}, {"entry_point", "tests": [{"args", "expected"}]} '
             'or {"asserts": [code]}'
         ) from None
+
+
+def _call_test(test: Mapping[str, Any]) -> CallTest:
+    also = tuple(as_list(test.get("also", [])))
+    return CallTest(tuple(as_list(test["args"])), test["expected"], also)
 
 
 def _constraints(text: str) -> Constraints:
@@ -165,6 +197,7 @@ def _tests_dict(tests: Tests) -> dict[str, Any]:
                 found.setdefault("tests", []).append({"input": case.input, "output": case.output})
             case CallTest():
                 test = {"args": list(case.args), "expected": case.expected}
+                test |= {"also": list(case.also)} if case.also else {}
                 found.setdefault("tests", []).append(test)
             case AssertTest():
                 found.setdefault("asserts", []).append(case.code)
@@ -172,6 +205,9 @@ def _tests_dict(tests: Tests) -> dict[str, Any]:
         "setup": tests.setup or None,
         "time_limit_s": tests.time_limit_s,
         "memory_limit_mb": tests.memory_limit_mb,
+        "prelude": tests.prelude or None,
+        "language": None if tests.language == "python" else tests.language,
+        "tolerance": tests.tolerance,
     }
     return found | {key: value for key, value in optional.items() if value is not None}
 

@@ -19,8 +19,9 @@ class Program:
     """A candidate's source and what to feed it.
 
     kind `stdio`: each input is text for stdin of a process of its own; it runs as `__main__`.
-    kind `call`: each input is a tuple of plain arguments for `entry_point`, called in turn in
-    one process; it learns nothing of what is expected between two calls.
+    kind `call`: each input is a tuple of plain arguments for `entry_point`, or a dict of keyword
+    arguments, called in turn in one process; it learns nothing of what is expected between two
+    calls.
     kind `assert`: each input is trusted test code that raises when the candidate is wrong. It
     runs in a second process which reaches the candidate's functions by name, over a pipe of
     plain values, after `setup`, which runs in that second process too.
@@ -77,6 +78,16 @@ class Outcome:
 
 class Sandbox(Protocol):
     """Runs a program; never raises for what the program did."""
+
+    @property
+    def tier(self) -> str:
+        """How isolated programs are."""
+        ...
+
+    @property
+    def refusal(self) -> str:
+        """Why no program is run; empty where programs are."""
+        ...
 
     def run(self, program: Program, limits: Limits) -> Outcome:
         """Run every input in turn until one does not end well; nothing outlives the call."""

@@ -7,6 +7,7 @@ descriptor 3, a line an input: `V` and a value, `E` and an error, `M` for memory
 
 from __future__ import annotations
 
+import _thread
 import ast
 import atexit
 import builtins
@@ -15,8 +16,8 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from cascade_rl.sandbox.values import NotPlain, decode, encode
 
@@ -59,41 +60,75 @@ def _describe(error: BaseException) -> str:
 def run_candidate(request: Request) -> None:
     """Kind `stdio`: run as a script. Kind `call`: call the entry point, report its values."""
     if request["kind"] == "stdio":
-        _guarded(lambda: _run_script(request["source"]))
+        run_script(prepare_script(request["source"]))
     _guarded(lambda: _run_calls(request))
 
 
-def _open_streams() -> None:
+class Script(NamedTuple):
+    """A script ready to run; `code` is None where compiling failed and is to fail again."""
+
+    source: str
+    module: types.ModuleType
+    code: types.CodeType | None
+
+
+def prepare_script(source: str) -> Script:
+    """Everything before the candidate's first instruction; runs nothing of its."""
     sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+    module = _module("__main__")
+    try:
+        return Script(source, module, _compiled(source))
+    except BaseException:  # said again, and reported, by the process that runs it
+        return Script(source, module, None)
 
 
-def _module(name: str, source: str) -> types.ModuleType:
-    """A fresh module holding the executed source."""
+def run_script(script: Script) -> None:
+    """Run it as `__main__` and end the process."""
+    _guarded(lambda: _run_script(script))
+
+
+def _run_script(script: Script) -> None:
+    try:
+        exec(script.code or _compiled(script.source), script.module.__dict__)
+    finally:
+        if _thread._count():
+            _join_threads()
+        if atexit._ncallbacks():
+            atexit._run_exitfuncs()
+        sys.stdout.flush()
+
+
+def _join_threads() -> None:
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+
+
+def _compiled(source: str) -> types.CodeType:
+    return compile(source, "program.py", "exec")
+
+
+def _module(name: str) -> types.ModuleType:
+    """A fresh module, importable by its name, with the scratch directory on the path."""
     sys.argv[:] = ["program.py"]
     sys.path.insert(0, os.getcwd())
     module = types.ModuleType(name)
     sys.modules[name] = module
-    exec(compile(source, "program.py", "exec"), module.__dict__)
     return module
 
 
-def _run_script(source: str) -> None:
-    _open_streams()
-    try:
-        _module("__main__", source)
-    finally:
-        for thread in threading.enumerate():
-            if thread is not threading.current_thread() and not thread.daemon:
-                thread.join()
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
+def _executed(source: str) -> types.ModuleType:
+    module = _module("candidate")
+    exec(_compiled(source), module.__dict__)
+    return module
 
 
 def _run_calls(request: Request) -> None:
-    module = _module("candidate", request["source"])
+    module = _executed(request["source"])
     for encoded_args in request["inputs"]:
-        value = _entry_point(module, request["entry_point"])(*decode(encoded_args))
+        function, args = _entry_point(module, request["entry_point"]), decode(encoded_args)
+        value = function(**args) if type(args) is dict else function(*args)
         try:
             text = encode(value)
         except NotPlain as error:
@@ -126,7 +161,7 @@ def _serve_calls(request: Request) -> None:
     os.dup2(null, 0)
     kept: list[Any] = []  # objects that cannot cross; the tester holds their numbers
     try:
-        module = _module("candidate", request["source"])
+        module = _executed(request["source"])
         _send(pipe, "V", "")
     except MemoryError:
         _send(pipe, "M", "")
@@ -181,10 +216,25 @@ def _read(pipe: Any, count: int) -> bytes:
 
 
 class _Handle:
-    """Stands for an object that stays with the candidate; equal to nothing but itself."""
+    """Stands for an object that stays with the candidate; equal to nothing but itself.
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    Its truth, its length and its items are asked for over the pipe, and cross as plain values.
+    """
+
+    def __init__(self, pipe: Any, number: int) -> None:
+        self._pipe, self.number = pipe, number
+
+    def _ask(self, function: str) -> Any:
+        return _Remote(self._pipe, "builtins", function)(self)
+
+    def __bool__(self) -> bool:
+        return self._ask("bool") is True
+
+    def __len__(self) -> int:
+        return int(self._ask("len"))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._ask("list"))
 
 
 class _Remote:
@@ -208,7 +258,7 @@ def _reply(pipe: Any) -> Any:
     if kind == "V":
         return decode(text) if text else None
     if kind == "H":
-        return _Handle(int(text))
+        return _Handle(pipe, int(text))
     if kind == "M":
         raise MemoryError
     found = getattr(builtins, text.partition(":")[0], None)
@@ -237,7 +287,8 @@ def _run_block(pipe: Any, code: str, entry_point: str | None) -> None:
     for name in _free_names(code):
         namespace[name] = _library(name) or _Remote(pipe, "", name)
     if entry_point:
-        namespace["candidate"] = _Remote(pipe, "", entry_point)
+        # By its own name too, which may be that of a builtin function.
+        namespace[entry_point] = namespace["candidate"] = _Remote(pipe, "", entry_point)
     exec(compile(code, "tests.py", "exec"), namespace)
     if "check" in namespace and entry_point:
         namespace["check"](namespace["candidate"])

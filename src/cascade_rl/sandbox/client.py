@@ -10,6 +10,7 @@ import atexit
 import functools
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +19,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cascade_rl.sandbox.base import Limits, Outcome, Program
+from cascade_rl.errors import ConfigError
+from cascade_rl.sandbox import bubblewrap
+from cascade_rl.sandbox.base import Limits, Outcome, Program, Sandbox
+from cascade_rl.sandbox.selftest import Finding, examine
+from cascade_rl.sandbox.tiers import T1B, T3, TIERS
 from cascade_rl.sandbox.values import NotPlain, decode, encode
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -26,32 +31,57 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _BOOTSTRAP = (
     "import sys, types; package = types.ModuleType('cascade_rl'); package.__path__ = [{path!r}]; "
     "sys.modules['cascade_rl'] = package; from cascade_rl.sandbox.zygote import main; "
-    "main({fd}, {namespaces})"
+    "main({fd}, {tier!r}, {compiler!r})"
 )
-_GRACE_S = 10.0
+_GRACE_S, _COMPILE_GRACE_S = 10.0, 120.0
+TIER_VARIABLE, UNSAFE_VARIABLE = "CASCADE_SANDBOX", "CASCADE_SANDBOX_ALLOW_UNSAFE"
+"""Environment variables: a tier or the URL of a SandboxFusion service; 1 to let T3 run."""
 
 
 class ZygoteLost(Exception):
     """The zygote died or stopped answering; never the program's doing."""
 
 
-class ZygoteSandbox:
-    """Runs programs in clones of one warm process. `tier` says how isolated they are."""
+class TierRefused(ConfigError):
+    """This machine does not form that tier; the message says what failed."""
 
-    def __init__(self, *, allow_namespaces: bool = True) -> None:
-        self._allow_namespaces = allow_namespaces
+
+class ZygoteSandbox:
+    """Runs programs in clones of one warm process.
+
+    `tier` is one of `tiers.TIERS`, its short form (`T2`), or `auto`: the first that this machine
+    forms and whose self-test holds. In T3, which only bounds programs, nothing is run unless
+    `allow_unsafe`; outcomes are then `infra`.
+    """
+
+    def __init__(self, tier: str = "auto", *, allow_unsafe: bool = False) -> None:
+        self._wanted = TIERS if tier == "auto" else (full_name(tier),)
+        self._allow_unsafe = allow_unsafe
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._owner = os.getpid()
         self._tier = ""
+        self.refused: dict[str, str] = {}
+        self.findings: tuple[Finding, ...] = ()
+        self.compiler = shutil.which("g++", path="/usr/bin:/bin")
 
     @property
     def tier(self) -> str:
-        """`T1-namespaces` or `T3-rlimits`; starts the zygote to find out."""
+        """The tier in use; starts the zygote to find out. Raises TierRefused where there is none.
+
+        `findings` then holds what the self-test saw, `refused` why better tiers were not taken.
+        """
         with self._lock:
             self._ensure_started()
         return self._tier
+
+    @property
+    def refusal(self) -> str:
+        """Why no program is run here; empty where programs are."""
+        if self.tier != T3 or self._allow_unsafe:
+            return ""
+        return f"tier {T3} isolates nothing, it only bounds programs"
 
     def run(self, program: Program, limits: Limits) -> Outcome:
         """Run every input in turn until one does not end well. Never raises for the program.
@@ -71,7 +101,13 @@ class ZygoteSandbox:
             with self._lock:
                 try:
                     self._ensure_started()
+                    if self._tier == T3 and not self._allow_unsafe:
+                        lost = f"tier {T3} is unsafe; allow it with {UNSAFE_VARIABLE}=1"
+                        break
                     return self._exchange(program, request)
+                except TierRefused as error:
+                    lost = str(error)
+                    break
                 except (ZygoteLost, OSError) as error:
                     lost = str(error)
                     self._stop()
@@ -81,7 +117,8 @@ class ZygoteSandbox:
         channel = self._channel
         assert channel is not None
         longest = max(request["wall_s"], 10 * request["cpu_s"] + 5)
-        deadline = time.monotonic() + len(program.inputs) * longest + _GRACE_S
+        grace = _GRACE_S + (_COMPILE_GRACE_S if program.language == "cpp" else 0)
+        deadline = time.monotonic() + len(program.inputs) * longest + grace
         _send_frame(channel, request, deadline)
         reply = _receive_frame(channel, deadline)
         if "ended" in reply:
@@ -93,30 +130,75 @@ class ZygoteSandbox:
             self._process, self._channel, self._owner = None, None, os.getpid()
         if self._process is not None:
             return
+        # After the first start the tier is settled; a replacement is not examined again.
+        for tier in (self._tier,) if self._tier else self._wanted:
+            reason = self._try(tier, examined=bool(self._tier))
+            if not reason:
+                atexit.register(self.close)
+                self._tier = tier
+                return
+            self.refused[tier] = reason
+        raise TierRefused("; ".join(f"{tier}: {why}" for tier, why in self.refused.items()))
+
+    def _try(self, tier: str, *, examined: bool) -> str:
+        """Start a zygote in that tier and attack it; why it will not do, or an empty string."""
+        reason = self._start(tier)
+        if not reason and not examined and tier != T3:
+            self.findings = examine(lambda program, limits: self._once(program, limits, tier))
+            reason = ", ".join(
+                f"a program could {f.attack} ({f.detail})" for f in self.findings if not f.held
+            )
+        if reason:
+            self._stop()
+        return reason
+
+    def _once(self, program: Program, limits: Limits, tier: str) -> Outcome:
+        try:
+            return self._exchange(program, _request(program, limits, limits.wall_s))
+        except (ZygoteLost, OSError) as error:
+            return Outcome("infra", (), str(error), tier=tier)
+
+    def _start(self, tier: str) -> str:
+        """Start a zygote in that tier; why it refused, or an empty string."""
         ours, theirs = socket.socketpair()
         code = _BOOTSTRAP.format(
-            path=str(_PACKAGE), fd=theirs.fileno(), namespaces=self._allow_namespaces
+            path=str(_PACKAGE), fd=theirs.fileno(), tier=tier, compiler=self.compiler
         )
+        command = [sys.executable, "-I", "-S", "-B", "-c", code]
+        if tier == T1B:
+            bwrap = shutil.which("bwrap")
+            if bwrap is None:
+                ours.close()
+                theirs.close()
+                return "bubblewrap is not installed"
+            compiles = self.compiler is not None
+            command = bubblewrap.command(bwrap, str(_PACKAGE), command, compiles=compiles)
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", "-c", code],
+            command,
             env={},
             cwd="/",
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         theirs.close()
         self._channel = ours
-        atexit.register(self.close)
-        self._tier = _receive_frame(ours, time.monotonic() + 60)["tier"]
+        try:
+            return str(_receive_frame(ours, time.monotonic() + 60).get("refused", ""))
+        except (ZygoteLost, OSError) as error:
+            return str(error)
 
     def _stop(self) -> None:
         if self._channel is not None:
-            self._channel.close()
+            self._channel.close()  # the zygote then ends its init, tidies up and ends
         if self._process is not None and self._owner == os.getpid():
-            self._process.kill()
-            self._process.wait()
+            try:
+                self._process.wait(timeout=2)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
         self._channel = self._process = None
 
     def close(self) -> None:
@@ -130,9 +212,10 @@ class ZygoteSandbox:
 def _request(program: Program, limits: Limits, wall_s: float) -> dict[str, Any]:
     inputs = program.inputs
     if program.kind == "call":
-        inputs = tuple(encode(tuple(args)) for args in inputs)
+        inputs = tuple(encode(a if type(a) is dict else tuple(a)) for a in inputs)
     return {
         "kind": program.kind,
+        "language": program.language,
         "source": program.source,
         "inputs": inputs,
         "entry_point": program.entry_point,
@@ -189,7 +272,23 @@ def _receive_exactly(channel: socket.socket, count: int, deadline: float) -> byt
     return bytes(data)
 
 
+def full_name(tier: str) -> str:
+    """`T2-landlock` for `T2`; ConfigError for what is no tier."""
+    for name in TIERS:
+        if tier in (name, name.split("-")[0]):
+            return name
+    raise ConfigError(
+        f"{TIER_VARIABLE}={tier}: no tier is called that",
+        hint=f"expected auto, a URL, or one of: {', '.join(TIERS)}",
+    )
+
+
 @functools.cache
-def default_sandbox() -> ZygoteSandbox:
-    """The one sandbox of this process, started at the first program."""
-    return ZygoteSandbox()
+def default_sandbox() -> Sandbox:
+    """The one sandbox of this process, as the environment says; started at the first program."""
+    wanted = os.environ.get(TIER_VARIABLE, "auto")
+    if wanted.startswith(("http://", "https://")):
+        from cascade_rl.sandbox.fusion import FusionSandbox  # httpx: only where it is used
+
+        return FusionSandbox(wanted)
+    return ZygoteSandbox(wanted, allow_unsafe=os.environ.get(UNSAFE_VARIABLE) == "1")

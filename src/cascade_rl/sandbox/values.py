@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 MAX_DEPTH = 100
+MAX_ALIKE = 64
+"""Members of one set or dict that may share a hash: crafted ones make building it quadratic."""
 
 
 class NotPlain(ValueError):
@@ -89,8 +91,26 @@ def _unpack(node: Any, depth: int) -> Any:
     if type(payload) is not list:
         raise NotPlain(f"payload of {tag!r} is a {type(payload).__name__}")
     if tag == "d":
-        return {_unpack(k, depth + 1): _unpack(v, depth + 1) for k, v in payload}
-    return _READ_SEQUENCE[tag]([_unpack(item, depth + 1) for item in payload])
+        pairs = [(_unpack(k, depth + 1), _unpack(v, depth + 1)) for k, v in payload]
+        refuse_collisions([key for key, _ in pairs])
+        return dict(pairs)
+    items = [_unpack(item, depth + 1) for item in payload]
+    if tag in "SF":
+        refuse_collisions(items)
+    return _READ_SEQUENCE[tag](items)
+
+
+def refuse_collisions(items: Collection[Any]) -> None:
+    """Raise NotPlain for members crafted to share one hash, before a set or dict is built."""
+    if len(items) <= MAX_ALIKE or max(Counter(map(hash, items)).values()) <= MAX_ALIKE:
+        return
+    alike: dict[int, list[Any]] = {}
+    for item in items:
+        others = alike.setdefault(hash(item), [])
+        if item not in others:
+            others.append(item)
+        if len(others) > MAX_ALIKE:
+            raise NotPlain(f"more than {MAX_ALIKE} members share one hash")
 
 
 def same(found: Any, expected: Any) -> bool:

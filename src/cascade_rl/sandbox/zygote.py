@@ -1,9 +1,10 @@
-"""The warm process behind every isolated run: `main(fd, allow_namespaces)` is its life.
+"""The warm process behind every isolated run: `main(fd, tier, compiler)` is its life.
 
 It is started once with an empty environment and a bare interpreter, imports the standard
-library, gives up the machine (namespaces, a read-only root without home, /proc or network, a
-non-root uid), and forks an init, which turns each request on the socket into processes of
-their own and leaves nothing of them behind. An init that ends is replaced. Standard library only.
+library, gives up what its tier can give up of the machine (in T1: namespaces, a read-only root
+without home, /proc or network, a non-root uid), and forks an init, which turns each request on
+the socket into processes of their own and leaves nothing of them behind. An init that ends is
+replaced. Standard library only.
 """
 
 from __future__ import annotations
@@ -13,13 +14,27 @@ import importlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
+import tempfile
+from collections.abc import Callable
 from typing import Any
 
-from cascade_rl.sandbox import kernel
-from cascade_rl.sandbox.runner import serve_program
+from cascade_rl.sandbox import bubblewrap, kernel, landlock
+from cascade_rl.sandbox.runner import Init
+from cascade_rl.sandbox.tiers import (
+    DEVICES,
+    FIRST_UID,
+    T1,
+    T1B,
+    T2,
+    T3,
+    TOOLCHAIN,
+    Confinement,
+    library_paths,
+)
 
 PRELOADED = (
     "abc array ast atexit bisect calendar cmath collections contextlib copy dataclasses datetime "
@@ -29,9 +44,6 @@ PRELOADED = (
     "encodings.idna encodings.utf_16 encodings.cp1252"
 ).split()
 NOBODY = 65534
-TIER_NAMESPACES, TIER_RLIMITS = "T1-namespaces", "T3-rlimits"
-_SHARED_READ_ONLY = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 
 
 def send_frame(channel: socket.socket, message: Any) -> None:
@@ -60,38 +72,45 @@ def _receive_exactly(channel: socket.socket, count: int) -> bytes | None:
     return b"".join(parts)
 
 
-def main(fd: int, allow_namespaces: bool) -> None:
-    """Serve programs arriving on the socket `fd` until its other end closes."""
+def main(fd: int, tier: str, compiler: str | None) -> None:
+    """Serve programs arriving on the socket `fd` until its other end closes.
+
+    The first message says that the tier was reached, or why it was `refused`.
+    """
     channel = socket.socket(fileno=fd)
     for name in PRELOADED:
         importlib.import_module(name)
-    tier = TIER_RLIMITS
-    if allow_namespaces and _try_namespaces():
-        _enter_namespaces()
-        tier = TIER_NAMESPACES
-    elif os.geteuid() == 0:
-        _become_nobody()
+    try:
+        scratch = _enter(tier, compiler is not None)
+    except OSError as error:
+        send_frame(channel, {"refused": str(error)})
+        return
     kernel.set_dumpable(False)
     sys.path[:] = [path for path in sys.path if path]
     send_frame(channel, {"tier": tier})
     gc.collect()
     gc.freeze()  # forks share these pages as long as no collection touches them
-    while (status := _run_init(channel, namespaces=tier == TIER_NAMESPACES)) is not None:
-        send_frame(channel, {"ended": status})
+    try:
+        while (status := _run_init(channel, tier, scratch, compiler)) is not None:
+            send_frame(channel, {"ended": status})
+    finally:
+        if tier in (T2, T3):
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _run_init(channel: socket.socket, *, namespaces: bool) -> int | None:
+def _run_init(channel: socket.socket, tier: str, scratch: str, compiler: str | None) -> int | None:
     """Fork the init that serves programs; its wait status, or None once the requester is gone."""
-    flags = kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC if namespaces else 0
-    pid = kernel.clone(flags) if namespaces else os.fork()
+    namespaces = kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC
+    pid = kernel.clone(namespaces if tier == T1 else 0)
     if pid == 0:
         code = 1
         try:
             kernel.die_with_parent()
             # Without a handler the first process of a namespace is deaf to its inhabitants.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+            init = Init(Confinement(tier, scratch), compiler)
             while (request := receive_frame(channel)) is not None:
-                send_frame(channel, serve_program(request, channel, namespaces=namespaces))
+                send_frame(channel, init.serve(request))
             code = 0
         finally:
             os._exit(code)
@@ -110,32 +129,71 @@ def _run_init(channel: socket.socket, *, namespaces: bool) -> int | None:
 # --- giving up the machine --------------------------------------------------------------------
 
 
-def _try_namespaces() -> bool:
-    """Whether a child of this process manages the whole way, one forked program included."""
+def _enter(tier: str, compiles: bool) -> str:
+    """Give up what this tier gives up; the directory programs run in. Raises OSError."""
+    if tier == T1:
+        _in_a_child(lambda: _enter_namespaces(compiles))
+        _enter_namespaces(compiles)
+        return "/tmp"
+    if tier == T1B:
+        return bubblewrap.SCRATCH
+    if tier == T2:
+        os.close(landlock.ruleset(()))
+    scratch = tempfile.mkdtemp()
+    if os.geteuid() == 0:
+        uid = FIRST_UID + int.from_bytes(os.urandom(3), "big")
+        os.chown(scratch, uid, uid)
+        if tier == T2 and not all(map(_readable_by_all, library_paths())):
+            kernel.keep_capabilities()  # an interpreter under a closed home; Landlock stays
+        _become(uid)
+        kernel.drop_capabilities(keep_reading=tier == T2)
+    return scratch
+
+
+def _in_a_child(body: Callable[[], None]) -> None:
+    """Try it where failing half-way leaves nothing. Raises OSError with what failed."""
+    reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        code = 1
         try:
-            _enter_namespaces()
+            body()
             inner = kernel.clone(kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
             if inner == 0:
                 kernel.mount("tmpfs", "/tmp", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV)
                 kernel.drop_capabilities()
                 os._exit(0)
-            code = os.waitpid(inner, 0)[1]
+            if os.waitpid(inner, 0)[1]:
+                os.write(writer, b"a process in new namespaces may not mount")
+        except OSError as error:
+            os.write(writer, str(error).encode()[:4000])
         finally:
-            os._exit(1 if code else 0)
-    return os.waitpid(pid, 0)[1] == 0
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        reason = pipe.read().decode()
+    os.waitpid(pid, 0)
+    if reason:
+        raise OSError(reason)
 
 
-def _enter_namespaces() -> None:
+def _readable_by_all(path: str) -> bool:
+    """Whether a user who owns nothing of it can list a directory."""
+    if not os.path.isdir(path):
+        return True
+    real = os.path.realpath(path)
+    parents = [real[:n] or "/" for n in range(len(real)) if real[n] == "/"]
+    closed = [p for p in parents if not os.stat(p).st_mode & 0o001]
+    return not closed and bool(os.stat(real).st_mode & 0o004)
+
+
+def _enter_namespaces(compiles: bool) -> None:
     isolated = kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
     if os.geteuid() == 0:
         # Mounts first, as the real root, who can reach an interpreter under a 0700 home.
         kernel.unshare(isolated)
-        _replace_root()
-        _become_nobody()
+        _replace_root(compiles)
+        _become(NOBODY)
         kernel.set_dumpable(True)  # else /proc/self belongs to root and the maps stay closed
         kernel.unshare(kernel.CLONE_NEWUSER)
         _map_ids(proc, NOBODY, NOBODY)
@@ -143,7 +201,7 @@ def _enter_namespaces() -> None:
         uid, gid = os.geteuid(), os.getegid()
         kernel.unshare(kernel.CLONE_NEWUSER | isolated)
         _map_ids(proc, uid, gid)
-        _replace_root()
+        _replace_root(compiles)
     # No user namespace inside this one: a program cannot gain capabilities in one of its own.
     _write(proc, "sys/user/max_user_namespaces", "0")
     os.close(proc)
@@ -163,22 +221,21 @@ def _write(directory: int, path: str, text: str) -> None:
         os.close(fd)
 
 
-def _become_nobody() -> None:
+def _become(uid: int) -> None:
     os.setgroups([])
-    os.setresgid(NOBODY, NOBODY, NOBODY)
-    os.setresuid(NOBODY, NOBODY, NOBODY)
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
 
 
-def _replace_root() -> None:
+def _replace_root(compiles: bool) -> None:
     """A root with the interpreter's libraries read-only, three devices and an empty /tmp."""
     kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     root = "/tmp"
-    libraries = {os.path.join(sys.base_prefix, name) for name in ("lib", "lib64")}
-    libraries.update(_SHARED_READ_ONLY)
+    libraries = {*library_paths(), *(TOOLCHAIN if compiles else ())}
     # The new root covers /tmp, so what lies under it is opened before and bound by descriptor.
     opened = {
         path: os.open(path, os.O_PATH)
-        for path in sorted(libraries | set(_DEVICES))
+        for path in sorted(libraries | set(DEVICES))
         if os.path.exists(path) and not os.path.islink(path)
     }
     links = {path: os.readlink(path) for path in libraries if os.path.islink(path)}
@@ -186,7 +243,7 @@ def _replace_root() -> None:
     for path, fd in opened.items():
         target = root + path
         os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-        if path in _DEVICES:
+        if path in DEVICES:
             os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
         else:
             os.makedirs(target, mode=0o755, exist_ok=True)
