@@ -56,7 +56,7 @@ def run(tier: str, uid: int) -> tuple[str, bool]:
         return f"did not run: {(done.stderr.strip() or 'no reason').splitlines()[0]}", False
     report = json.loads(done.stdout)
     total = report["total"]
-    counts = ", ".join(f"{key} {total[key]}" for key in total if key not in ("domain", "kind"))
+    counts = ", ".join(f"{key} {total[key]:.4g}" for key in total if key not in ("domain", "kind"))
     faulty = [case["id"] for case in report["cases"] if case["faults"]]
     well = report["clean"] and report["attacks"] >= ATTACKS
     return f"{report['attacks']} attacks: {counts}  {' '.join(faulty)}", well

@@ -9,8 +9,8 @@ such a completion out of the loss. verl has none: an `invalid` row raises at onc
 would at every epoch; `infra`, our own failure, is tried again and then raises; a number in their
 place is the user's own choice (`unjudged=0.0`), and `status` says so in verl's metrics.
 
-Ground truths are those of our rows (`docs/data.md`), and for code also the dicts of lists that
-verl's own data sets hold: `{"inputs": [...], "outputs": [...], "fn_name": ...}`.
+Ground truths are those of our rows (`docs/data.md`), as text or as objects; for code that
+includes the lists `inputs` and `outputs` of verl's own data sets.
 """
 
 from __future__ import annotations
@@ -181,47 +181,4 @@ def _as_text(ground_truth: Any) -> str:
 @functools.lru_cache(maxsize=256)
 def _problem(domain: Domain, ground_truth: str) -> Problem:
     """The problem as verifiers see it; a group's completions share it."""
-    if domain == "code":
-        ground_truth = _from_lists(ground_truth)
     return Problem("adapter", domain, (), REFERENCES[domain](ground_truth), "adapter")
-
-
-def _from_lists(text: str) -> str:
-    """Our tests for `{"inputs": [...], "outputs": [...], "fn_name"}`; any other text as it is."""
-    try:
-        value = json.loads(text)
-        inputs, outputs = value["inputs"], value["outputs"]
-    except (ValueError, RecursionError, TypeError, KeyError):
-        return text
-    if not isinstance(inputs, list) or not isinstance(outputs, list):
-        raise DataError("ground_truth's inputs and outputs are not lists; expected one a test")
-    if len(inputs) != len(outputs):
-        raise DataError(f"ground_truth has {len(inputs)} inputs and {len(outputs)} outputs")
-    name = value.get("fn_name")
-    pairs = zip(inputs, outputs, strict=True)
-    if name is None:
-        return json.dumps(
-            {"tests": [{"input": _joined(i), "output": _joined(o)} for i, o in pairs]}
-        )
-    try:
-        tests = [{"args": _values(i), "expected": _value(o)} for i, o in pairs]
-    except ValueError as error:
-        raise DataError(
-            f"ground_truth's inputs and outputs of {name} are not JSON: {error}"
-        ) from None
-    return json.dumps({"entry_point": name, "tests": tests})
-
-
-def _joined(lines: Any) -> Any:
-    return "\n".join(map(str, lines)) if isinstance(lines, list) else lines
-
-
-def _values(arguments: Any) -> list[Any]:
-    """Arguments as JSON, one a line, or as a list of values."""
-    if isinstance(arguments, list):
-        return arguments
-    return [json.loads(line) for line in str(arguments).split("\n") if line.strip()]
-
-
-def _value(expected: Any) -> Any:
-    return json.loads(expected) if isinstance(expected, str) else expected
