@@ -14,7 +14,7 @@ export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-verl demo test test-verl slow check fix bench docs clean \
-  accept-learning accept-conflict
+  accept-learning accept-conflict accept-audit accept-audit-peers
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -68,6 +68,12 @@ accept-learning: install ## what the mini cascade teaches, three seeds, one look
 
 accept-conflict: install ## forgetting is flagged where there is some, and only there
 	$(BIN)/python -m benchmarks.conflict
+
+accept-audit: install ## attacks on our own verifiers, in every tier, as root and as a user
+	$(BIN)/python -m benchmarks.audit_self
+
+accept-audit-peers: install ## what the audit finds in verl and TRL still shows
+	$(BIN)/python -m benchmarks.audit_peers
 
 bench: install ## one benchmark: make bench BENCH=name
 	@test -n "$(BENCH)" || { echo "error: no BENCH given; make bench BENCH=name, of:"; \

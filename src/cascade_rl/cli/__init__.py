@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import typer
 from typer.main import get_command
 
+from cascade_rl.cli.audit import audit
 from cascade_rl.cli.data import data_app
 from cascade_rl.cli.doctor import doctor
 from cascade_rl.cli.evaluate import evaluate
@@ -40,6 +41,7 @@ COMMANDS: Mapping[str, Callable[..., int | None]] = {
     "ledger": ledger,
     "report": report,
     "verify": verify,
+    "audit": audit,
     "doctor": doctor,
 }
 for name, command in COMMANDS.items():
