@@ -6,16 +6,20 @@ outside the delimiters of the patch. What it cannot be told, no judge can be tol
 
 from __future__ import annotations
 
+from functools import partial
+
 from cascade_rl.adapters import plain
 from cascade_rl.chat import answer_part
 from cascade_rl.data.references import REFERENCES
-from cascade_rl.types import Problem, Verdict, partial
+from cascade_rl.types import Problem, Verdict
+from cascade_rl.types import partial as partly
 from cascade_rl.verifiers.judge_prompt import judge_messages, nonce_for
+from cascade_rl.verifiers.swe import verify_swe
 
 math = plain("math")
 code = plain("code")
 instruction_following = plain("instruction_following")
-_swe = plain("swe")
+_swe = plain("swe", partial(verify_swe, similarity="changed_lines", identical="syntax"))
 
 
 def swe(text: str, ground_truth: str) -> Verdict:
@@ -26,7 +30,7 @@ def swe(text: str, ground_truth: str) -> Verdict:
     problem = Problem("audit", "swe", (), REFERENCES["swe"](ground_truth), "audit")
     said = _outside(problem, answer_part(text))
     if said is None or said != _outside(problem, "no patch"):
-        return partial(1.0, "the answer speaks to the judge")
+        return partly(1.0, "the answer speaks to the judge")
     return verdict
 
 
