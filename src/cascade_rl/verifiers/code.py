@@ -41,7 +41,7 @@ FIRST_CASES = 4
 _FENCE_LABELS = ("", "python", "py", "python3")
 
 
-def verify_code(problem: Problem, text: str) -> Verdict:
+def verify_code(problem: Problem, text: str, *, stop_at_first_failure: bool = True) -> Verdict:
     """Score 1 when the answer's program passes every test, else 0 with what it did."""
     tests = problem.reference
     if not isinstance(tests, Tests) or not tests.cases:

@@ -26,7 +26,9 @@ MAX_ANSWER = 1000
 """Characters; longer boxed answers are compared as text only."""
 
 
-def verify_math(problem: Problem, text: str) -> Verdict:
+def verify_math(
+    problem: Problem, text: str, *, answer_pattern: str = "boxed", partial_credit: bool = False
+) -> Verdict:
     """Score 1 when the last boxed answer outside the thinking equals the reference, else 0."""
     reference = problem.reference
     if not isinstance(reference, Answer) or not reference.text.strip():
@@ -34,6 +36,8 @@ def verify_math(problem: Problem, text: str) -> Verdict:
     if has_open_thought(text):
         return wrong("the thought never ends")
     found = last_boxed(answer_part(text))
+    if found is None and answer_pattern == "last_number":
+        found = (re.findall(r"-?\d+(?:\.\d+)?", answer_part(text)) or [None])[-1]
     if found is None:
         return wrong("no \\boxed{} in the answer")
     shown = found[:200]

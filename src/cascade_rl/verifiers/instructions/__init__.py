@@ -17,7 +17,9 @@ from cascade_rl.verifiers.instructions.checks import CHECKS, BadArguments
 VERSION = "instructions-1"
 
 
-def verify_instructions(problem: Problem, text: str) -> Verdict:
+def verify_instructions(
+    problem: Problem, text: str, *, policy: str = "strict_reward", loose: bool = False
+) -> Verdict:
     """Score 1 when every instruction holds, else 0; `answer` lists those that do not."""
     constraints = problem.reference
     if not isinstance(constraints, Constraints) or not constraints.instruction_ids:
@@ -25,7 +27,7 @@ def verify_instructions(problem: Problem, text: str) -> Verdict:
     if has_open_thought(text):
         return wrong("the thought never ends")
     try:
-        held = check_instructions(constraints, answer_part(text))
+        held = check_instructions(constraints, answer_part(text), loose=loose)
     except BadArguments as error:
         return unjudged("invalid", str(error))
     broken = [i for i, ok in zip(constraints.instruction_ids, held, strict=True) if not ok]
