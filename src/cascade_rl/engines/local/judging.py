@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from cascade_rl.config import StageConfig
+from cascade_rl.config import StageConfig, VerifierConfig
 from cascade_rl.engines.base import Workspace
 from cascade_rl.rewards import RewardSpec, VerifierPool, rewards_of
 from cascade_rl.rewards.pool import Ticket
 from cascade_rl.types import Completion, Group, Problem, Scorer, Signals, Verdict
-from cascade_rl.verifiers import VERIFIER_VERSIONS, mixed_language, verify
+from cascade_rl.verifiers import VERIFIER_VERSIONS, mixed_language, verifier_for
 
 Place = tuple[int, int]
 """(index of the group, index of the completion) within a generation round."""
@@ -33,6 +33,8 @@ class Judging:
         self.pool = pool
         self._workspace, self._scorers = workspace, scorers
         self._spec = reward_spec(config)
+        self._options = config.verifier_options
+        self._verifier = verifier_for("auto", self._options)
         self._tickets: dict[Place, tuple[str, Ticket | Verdict]] = {}
         self._asked: dict[str, Ticket | Verdict] = {}
 
@@ -40,9 +42,9 @@ class Judging:
         """Begin to verify a completion that has just finished; chat has no verifier."""
         if problem.domain == "chat":
             return
-        key = journal_key(problem, completion.text)
+        key = journal_key(problem, completion.text, self._options)
         known = self._workspace.verdict(key) or self._asked.get(key)
-        found = known or self.pool.submit(verify, problem, completion.text)
+        found = known or self.pool.submit(self._verifier, problem, completion.text)
         self._asked[key] = found  # the same answer twice in a round is judged once
         self._tickets[place] = (key, found)
 
@@ -122,8 +124,8 @@ def reward_spec(config: StageConfig) -> RewardSpec:
     )
 
 
-def journal_key(problem: Problem, text: str) -> str:
-    """SHA-256 of (verifier version, problem, completion)."""
+def journal_key(problem: Problem, text: str, options: VerifierConfig) -> str:
+    """SHA-256 of (verifier version and options, problem, completion)."""
     version = VERIFIER_VERSIONS.get(problem.domain, "")
-    parts = "\0".join((version, problem.id, text))
+    parts = "\0".join((version, options.model_dump_json(), problem.id, text))
     return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()
