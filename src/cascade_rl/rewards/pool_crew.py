@@ -8,15 +8,15 @@ it left open is asked again one by one.
 from __future__ import annotations
 
 import os
-import pickle
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from cascade_rl.rewards.pool_process import Computing, WorkerProcess
+from cascade_rl.rewards.pool_process import Computing, Unsendable, WorkerProcess
 from cascade_rl.rewards.pool_room import Room
 from cascade_rl.rewards.pool_worker import Question
 from cascade_rl.types import Problem, Verdict, failed, unjudged
@@ -25,6 +25,7 @@ TOGETHER = 32
 """At most so many answers in one message,"""
 TOGETHER_S = 0.01
 """which together are expected to take at most this long."""
+CLOSED = "the pool was closed"
 
 
 class Ticket(Future[Verdict]):
@@ -33,14 +34,18 @@ class Ticket(Future[Verdict]):
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Task:
-    """One answer to judge. Answers of one `kind` are expected to take equally long."""
+    """One answer to judge. Answers of one `kind` are expected to take equally long.
+
+    `again` is set once it has been in a message that did not end well.
+    """
 
     verifier: bytes
     problem: Problem
     text: str
     ticket: Ticket
+    again: bool = False
 
     @property
     def kind(self) -> tuple[bytes, str]:
@@ -130,7 +135,8 @@ class Crew:
             self._changed.notify_all()
         self._room.close()
         for task in left:
-            task.ticket.cancel()
+            if not task.ticket.cancel():  # it had begun
+                task.ticket.set_result(unjudged("infra", CLOSED))
         for worker in self._workers:
             worker.hang_up()
 
@@ -144,9 +150,17 @@ class Crew:
     def _serve(self, worker: WorkerProcess) -> None:
         try:
             while tasks := self._take():
-                for task in self._together(worker, tasks) if len(tasks) > 1 else tasks:
-                    verdict, seconds = self._alone(worker, task)
-                    self._settle(task, verdict, seconds)
+                try:
+                    if len(tasks) > 1:
+                        self._together(worker, tasks)
+                    else:
+                        self._settle(tasks[0], *self._alone(worker, tasks[0]))
+                except Exception:  # a bug here must not leave a caller waiting for ever
+                    worker.kill()
+                    reason = traceback.format_exc(limit=-3)
+                    for task in tasks:
+                        if not task.ticket.done():
+                            self._settle(task, unjudged("infra", reason), 0.0)
         finally:
             worker.stop()
 
@@ -161,34 +175,47 @@ class Crew:
                     return []
                 most = min(TOGETHER, max(1, len(self._queue) // (2 * len(self._workers))))
                 while self._queue and len(taken) < most:
-                    expected += self._pace.get(self._queue[0].kind, TOGETHER_S)
-                    if taken and expected > TOGETHER_S:
+                    task = self._queue[0]
+                    pace = self._pace.get(task.kind, TOGETHER_S)
+                    expected += TOGETHER_S if task.again else pace
+                    if taken and expected >= TOGETHER_S:
                         break
-                    task = self._queue.popleft()
-                    if task.ticket.set_running_or_notify_cancel():
+                    self._queue.popleft()
+                    if task.again or task.ticket.set_running_or_notify_cancel():
                         taken.append(task)
                     else:
                         self._room.leave()
             self._running += len(taken)
         return taken
 
-    def _together(self, worker: WorkerProcess, tasks: Sequence[Task]) -> Sequence[Task]:
-        """Settle answers that travel in one message; what could not be is returned."""
+    def _together(self, worker: WorkerProcess, tasks: Sequence[Task]) -> None:
+        """Settle answers that travel in one message; what could not be goes back to the queue."""
         left = deque(tasks)
         try:
-            try:
-                worker.ask([task.question for task in tasks], self._deadline_s)
-            except (pickle.PicklingError, TypeError, AttributeError):
-                return tasks  # `_alone` finds out which of them cannot be pickled
-            while left:
+            worker.ask([task.question for task in tasks], self._deadline_s)
+            last = False
+            while not last:
                 replies = worker.replies(self._deadline_s)
-                if isinstance(replies, str):
-                    break
-                for verdict, seconds in replies:
+                last = replies.last
+                for verdict, seconds in replies.verdicts:
                     self._settle(left.popleft(), verdict, seconds)
+        except Unsendable:
+            pass  # alone it is seen which
         except (Computing, EOFError, OSError):
             self._replace(worker)
-        return left
+        self._put_back(left)
+
+    def _put_back(self, tasks: Sequence[Task]) -> None:
+        """To the head of the queue, from where they are asked one by one."""
+        with self._changed:
+            self._running -= len(tasks)
+            for task in reversed(tasks):
+                task.again = True
+                if self._closing.is_set():
+                    task.ticket.set_result(unjudged("infra", CLOSED))
+                else:
+                    self._queue.appendleft(task)
+                    self._changed.notify()
 
     def _alone(self, worker: WorkerProcess, task: Task) -> tuple[Verdict, float]:
         """The verdict on one answer, in the second attempt if the worker was lost."""
@@ -196,12 +223,14 @@ class Crew:
         reason = ""
         for _attempt in range(2):
             if self._closing.is_set():
-                reason = "the pool was closed"
+                reason = CLOSED
                 break
             try:
                 worker.ask([task.question], self._deadline_s)
                 replies = worker.replies(self._deadline_s)
-                return (unjudged("infra", replies), 0.0) if isinstance(replies, str) else replies[0]
+                if replies.unread:
+                    return unjudged("infra", replies.unread), 0.0
+                return replies.verdicts[0]
             except Computing:
                 worker.kill()
                 reason = f"verifying computed for {self._deadline_s:g} s"
@@ -212,9 +241,8 @@ class Crew:
             except (EOFError, OSError) as error:
                 ended = self._replace(worker)
                 reason = f"the verifier's process {ended}, twice" + (f": {error}" if error else "")
-            except Exception as error:
-                reason = f"the problem cannot be sent to a worker: {type(error).__name__}: {error}"
-                break
+            except Unsendable as error:
+                return unjudged("infra", f"the problem cannot be sent to a worker: {error}"), 0.0
         return unjudged("infra", reason), time.monotonic() - started
 
     def _replace(self, worker: WorkerProcess) -> str:

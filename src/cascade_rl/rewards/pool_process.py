@@ -15,11 +15,10 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from cascade_rl.rewards.pool_worker import Channel, Question, Reply
+from cascade_rl.rewards.pool_worker import Channel, Question, Replies, dumps
 
 _SOURCE = str(Path(__file__).resolve().parents[2])
 _LOOK_S = 0.5
@@ -28,6 +27,10 @@ _LOOK_S = 0.5
 
 class Computing(Exception):
     """The worker and what runs under it have used the deadline as processor time."""
+
+
+class Unsendable(Exception):
+    """Some question cannot be pickled; nothing was sent."""
 
 
 class WorkerProcess:
@@ -39,12 +42,18 @@ class WorkerProcess:
         self._channel: Channel | None = None
 
     def ask(self, questions: Sequence[Question], timeout_s: float) -> None:
-        """Send questions; `replies` gives their verdicts. TimeoutError, EOFError or OSError if
-        the worker does not take them."""
-        self._started()[1].send(list(questions), timeout_s)
+        """Send questions; `replies` gives their verdicts.
 
-    def replies(self, deadline_s: float) -> Sequence[Reply] | str:
-        """The next verdicts, or why the worker could not read the message.
+        Raises Unsendable, or EOFError or OSError (TimeoutError) if the worker takes them not.
+        """
+        try:
+            body = dumps(list(questions))
+        except Exception as error:  # whatever an object of the caller's raises there
+            raise Unsendable(f"{type(error).__name__}: {error}") from error
+        self._started()[1].send_pickled(body, timeout_s)
+
+    def replies(self, deadline_s: float) -> Replies:
+        """The next verdicts on the questions asked.
 
         Past the deadline raises Computing when that much processor time was used, TimeoutError
         when the worker idles, and waits on when it is merely starved by a busy machine. Raises
@@ -56,8 +65,9 @@ class WorkerProcess:
             if self._closing.is_set():
                 raise EOFError
             try:
-                found: Any = channel.receive(min(_LOOK_S, deadline_s))
-                return found  # type: ignore[no-any-return]
+                found = channel.receive(min(_LOOK_S, deadline_s))
+                assert isinstance(found, Replies)
+                return found
             except TimeoutError:
                 pass
             if before is None:  # reading it takes milliseconds: most answers come before

@@ -15,20 +15,37 @@ import struct
 import time
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from cascade_rl.sandbox import kernel
 from cascade_rl.types import Verdict, unjudged
 
 FLUSH_S = 0.005
 """Verdicts are sent at the end of a message, or once this many seconds old."""
+SLOW_S = 0.05
+"""A message that takes longer than this is given back, for the workers to share out again."""
 
 Question = tuple[bytes, Any, str]
 """(pickled verifier, problem, text)"""
 Reply = tuple[Verdict, float]
 """A verdict and the seconds it took here."""
 
+
+class Replies(NamedTuple):
+    """Some of a message's verdicts, in its order. After the `last` no more come, even if some
+    questions are left: they could not be read, or others took longer than was expected."""
+
+    verdicts: Sequence[Reply]
+    last: bool
+    unread: str = ""
+
+
 _HEADER = struct.Struct(">Q")
+
+
+def dumps(value: Any) -> bytes:
+    """The value pickled as `Channel.receive` reads it."""
+    return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
 
 
 class Channel:
@@ -40,7 +57,10 @@ class Channel:
 
     def send(self, value: Any, timeout_s: float | None = None) -> None:
         """One value. TimeoutError when the other end does not take it."""
-        body = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+        self.send_pickled(dumps(value), timeout_s)
+
+    def send_pickled(self, body: bytes, timeout_s: float | None = None) -> None:
+        """One value that `dumps` has pickled."""
         self._link.settimeout(timeout_s)
         self._link.sendall(_HEADER.pack(len(body)) + body)
 
@@ -52,9 +72,8 @@ class Channel:
         self._link.settimeout(timeout_s)
         size = int.from_bytes(self._exactly(_HEADER.size)[: _HEADER.size], "big")
         body = self._exactly(_HEADER.size + size)
-        value = pickle.loads(memoryview(body)[_HEADER.size : _HEADER.size + size])
         self._read = body[_HEADER.size + size :]
-        return value
+        return pickle.loads(memoryview(body)[_HEADER.size : _HEADER.size + size])
 
     def _exactly(self, count: int) -> bytearray:
         while len(self._read) < count:
@@ -99,20 +118,21 @@ def _questions(channel: Channel) -> Sequence[Question] | str:
 
 def _answer(channel: Channel, questions: Sequence[Question] | str) -> None:
     if isinstance(questions, str):
-        channel.send(questions)
+        channel.send(Replies([], True, questions))
         return
     replies: list[Reply] = []
-    sent = begun = time.perf_counter()
-    for question in questions:
+    started = sent = begun = time.perf_counter()
+    for left, question in zip(range(len(questions) - 1, -1, -1), questions, strict=True):
         verdict = _judge(*question)
         ended = time.perf_counter()
         replies.append((verdict, ended - begun))
         begun = ended
-        if ended - sent > FLUSH_S:
-            channel.send(replies)
+        last = left == 0 or ended - started > SLOW_S
+        if last or ended - sent > FLUSH_S:
+            channel.send(Replies(replies, last))
             replies, sent = [], ended
-    if replies:
-        channel.send(replies)
+        if last:
+            return
 
 
 def _judge(pickled: bytes, problem: Any, text: str) -> Verdict:
