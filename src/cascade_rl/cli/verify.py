@@ -13,13 +13,12 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cascade_rl.cli.common import duration
+from cascade_rl.cli.common import AnswerPattern, Policy, duration
 from cascade_rl.cli.verdicts import VerdictFile, digest_of, verdict_file
 
 if TYPE_CHECKING:
@@ -36,21 +35,6 @@ Line = tuple[bytes, int]
 """A row as it stands in the file, and where it ends there."""
 Report = Callable[[int, int], None]
 """Called with (rows done, bytes done)."""
-
-
-class AnswerPattern(StrEnum):
-    """Where the answer of a math problem stands."""
-
-    BOXED = "boxed"
-    BOXED_OR_PHRASE = "boxed_or_phrase"
-    LAST_NUMBER = "last_number"
-
-
-class Policy(StrEnum):
-    """Which checkers of instructions: ours for rewards, or the published ones."""
-
-    STRICT_REWARD = "strict_reward"
-    OFFICIAL = "official"
 
 
 def verify(
