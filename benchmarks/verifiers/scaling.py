@@ -9,7 +9,6 @@ cores, and repeats itself a few times where they are not.
 from __future__ import annotations
 
 import functools
-import itertools
 import sys
 
 from benchmarks.verifiers.duel import Duel, duel, serve
@@ -18,6 +17,7 @@ from cascade_rl.types import Answer, Constraints, Message, Problem, StdioTest, T
 from cascade_rl.verifiers import verifier_for
 
 AT_LEAST = 1.8
+ROUNDS = 7
 TRIES = 3
 Pair = tuple[Problem, str]
 
@@ -56,14 +56,14 @@ def rows(first: int, count: int) -> list[Pair]:
 
 
 def side(workers: int, count: int = 200) -> None:
-    """One side: every turn judges rows that were never seen before."""
-    counter = itertools.count(1000, count)
+    """One side: every turn judges rows that were never seen before, made before the clock runs."""
+    turns = iter([rows(1000 + turn * count, count) for turn in range(ROUNDS + 1)])
     judge = verifier_for("auto")
     with VerifierPool(workers) as pool:
         list(pool.map(judge, rows(1, 40)))
 
         def work() -> int:
-            verdicts = list(pool.map(judge, rows(next(counter), count)))
+            verdicts = list(pool.map(judge, next(turns)))
             assert all(verdict.status == "right" for verdict in verdicts)
             return count
 
@@ -75,7 +75,7 @@ def run() -> list[Duel]:
     command = [sys.executable, "-m", "benchmarks.verifiers.scaling"]
     name = "mixed rows: two workers against one"
     attempt = functools.partial(
-        duel, name, [*command, "2"], [*command, "1"], AT_LEAST, rounds=7, pinned=False
+        duel, name, [*command, "2"], [*command, "1"], AT_LEAST, rounds=ROUNDS, pinned=False
     )
     found = [attempt()]
     while not found[-1].met and len(found) < TRIES:
