@@ -107,6 +107,29 @@ def test_a_timeout_of_asyncio_leaves_the_pool_in_order() -> None:
         assert asyncio.run(run(pool)).answer == "next"
 
 
+def test_leaving_an_async_block_ends_the_workers_without_blocking_the_loop() -> None:
+    async def run() -> tuple[int, int]:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.005)
+                ticks += 1
+
+        async with VerifierPool(1) as pool:
+            answer = (await pool.verify(obedient, PROBLEM, "pid")).answer
+            ticking = asyncio.create_task(tick())
+            await asyncio.sleep(0.05)
+            before = ticks
+        after = ticks - before
+        ticking.cancel()
+        return int(str(answer).split()[0]), after
+
+    worker, ticks = asyncio.run(run())
+    assert not psutil.pid_exists(worker) and ticks > 0
+
+
 def test_awaited_verdicts_break_the_circuit_too() -> None:
     async def run(pool: VerifierPool) -> None:
         for _ in range(5):

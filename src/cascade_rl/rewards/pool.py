@@ -148,6 +148,17 @@ class VerifierPool:
     ) -> None:
         self.close()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
     # --- inside -------------------------------------------------------------------------------
 
     def _running(self) -> Crew:
