@@ -59,10 +59,19 @@ def serve(work: Callable[[], int]) -> None:
 
 
 def duel(
-    name: str, ours: Sequence[str], peer: Sequence[str], at_least: float, rounds: int = 5
+    name: str,
+    ours: Sequence[str],
+    peer: Sequence[str],
+    at_least: float,
+    rounds: int = 5,
+    *,
+    pinned: bool = True,
 ) -> Duel:
-    """Run both commands in turns, one unmeasured turn first. Both are pinned to the first core."""
-    sides = [_start(command) for command in (ours, peer)]
+    """Run both commands in turns, one unmeasured turn first, both pinned to the first core.
+
+    `pinned=False` lets them use every core, for work that is about cores.
+    """
+    sides = [_start(command, pinned) for command in (ours, peer)]
     rates: list[list[float]] = [[], []]
     try:
         for turn in range(rounds + 1):
@@ -78,11 +87,12 @@ def duel(
     return Duel(name, tuple(rates[0]), tuple(rates[1]), at_least)
 
 
-def _start(command: Sequence[str]) -> subprocess.Popen[str]:
-    core = min(os.sched_getaffinity(0))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+def _start(command: Sequence[str], pinned: bool) -> subprocess.Popen[str]:
+    pin = ["taskset", "-c", str(min(os.sched_getaffinity(0)))] if pinned else []
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "src")))
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     side = subprocess.Popen(
-        ["taskset", "-c", str(core), *command],
+        [*pin, *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -115,6 +115,21 @@ class RewardConfig(Model):
         return self
 
 
+class VerifierConfig(Model):
+    """How verifiers decide; each takes the options that concern it.
+
+    Math: where the answer stands; credit for a close one, which a model learns to live on.
+    Instructions: `official` copies the published checkers, gaps included, for scores that others
+    report; `loose` is IFEval's second metric. Code: stop at the first failing test, or run all.
+    """
+
+    answer_pattern: Literal["boxed", "boxed_or_phrase", "last_number"] = "boxed"
+    partial_credit: bool = False
+    instruction_policy: Literal["strict_reward", "official"] = "strict_reward"
+    loose: bool = False
+    stop_at_first_failure: bool = True
+
+
 class GateConfig(Model):
     """After a stage: a benchmark whose paired interval lies below -`max_drop` of its parent."""
 
@@ -185,6 +200,7 @@ class StageConfig(_Stage):
     norm_adv_by_std: bool = True
     until: UntilConfig | None = None
     reward: RewardConfig = RewardConfig()
+    verifier_options: VerifierConfig = VerifierConfig()
     inputs: Mapping[Literal["reward_model", "judge"], str] = {}
     infra_limit: Share = 0.05
 
@@ -255,6 +271,7 @@ class BenchmarkConfig(Model):
     limit: int | None = Field(None, ge=1)
     test_limit: int | None = Field(None, ge=1)
     verifier: str = "auto"
+    verifier_options: VerifierConfig = VerifierConfig()
     mode: Literal["think", "no_think"] | None = None
     k: int = Field(4, ge=0)
     greedy: bool = True

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cascade_rl.cli.verdicts import digest_of
+from cascade_rl.config import VerifierConfig
 from tests.cli.conftest import Done
 
 Cascade = Callable[..., Done]
@@ -69,7 +71,9 @@ def test_an_output_directory_with_a_live_lock_is_refused(
 def test_a_full_disk_is_a_sentence(cascade: Cascade, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text("no row\n" * 20_000)
-    (tmp_path / "out.jsonl.tmp").symlink_to("/dev/full")
-    done = cascade("verify", rows, "--out", tmp_path / "out.jsonl")
+    out = tmp_path / "out.jsonl"
+    part = f"out.jsonl.{digest_of(rows, 'auto', VerifierConfig())}.part"
+    (tmp_path / part).symlink_to("/dev/full")
+    done = cascade("verify", rows, "--out", out)
     assert done.status == 2
     assert done.err.startswith("error: no space left")

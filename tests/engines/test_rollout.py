@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cascade_rl import curriculum
-from cascade_rl.config import FilterConfig, RewardConfig, StageConfig
+from cascade_rl.config import FilterConfig, RewardConfig, StageConfig, VerifierConfig
 from cascade_rl.engines.local.judging import Judging, journal_key, reward_spec
 from cascade_rl.engines.local.metrics import batch_metrics, rollout_rows
 from cascade_rl.engines.local.rl import rows_of
@@ -154,7 +154,7 @@ def test_a_journaled_verdict_is_not_decided_again(stage: Stage) -> None:
     config = rl_stage()
     first = stage.collect(config)
     group = first.sampled[0].scored.group
-    key = journal_key(group.problem, group.completions_G[0].text)
+    key = journal_key(group.problem, group.completions_G[0].text, VerifierConfig())
     known = stage.workspace.verdict(key)
     assert known == first.sampled[0].scored.signals_G[0].verdict
     stage.workspace.record(key, Verdict(0.25, "partial", "from the journal"))
@@ -174,13 +174,15 @@ def test_the_same_answer_twice_in_a_round_is_judged_once_and_journaled_once(stag
     [problem] = comma_problems(1)
     other = Completion("y, y", (5,), (-1.0,), (-1.0,), "stop")
     answers = (completion(), other, completion())
-    before = stage.pool.stats.verdicts
+    before = stage.pool.metrics().answers
     for j, answer in enumerate(answers):
         judging.submit((0, j), problem, answer)
     [signals] = judging.signals([Group(problem, None, answers)])
-    assert stage.pool.stats.verdicts - before == 2
+    assert stage.pool.metrics().answers - before == 2
     assert signals[0].verdict == signals[2].verdict is not None
-    assert stage.workspace.verdict(journal_key(problem, "x")) == signals[0].verdict
+    assert (
+        stage.workspace.verdict(journal_key(problem, "x", VerifierConfig())) == signals[0].verdict
+    )
 
 
 GOLD = "--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n"
@@ -236,3 +238,20 @@ def test_a_lexical_stage_asks_no_judge(stage: Stage) -> None:
     judging.submit((0, 0), SWE, edit("x = 3"))
     [[signals]] = judging.signals([Group(SWE, None, (edit("x = 3"),))])
     assert signals.judge is None
+
+
+def test_a_verdict_is_journaled_under_the_options_it_was_reached_with(stage: Stage) -> None:
+    loose = VerifierConfig(loose=True)
+    stage.roller(rl_stage(), comma_problems(1))
+    [problem] = comma_problems(1)
+    starred = Completion("*,*\nno comma here", (5,), (-1.0,), (-1.0,), "stop")
+    scores = []
+    for options in (VerifierConfig(), loose):
+        judging = Judging(rl_stage(verifier_options=options), stage.workspace, stage.pool, {})
+        judging.submit((0, 0), problem, starred)
+        [[signals]] = judging.signals([Group(problem, None, (starred,))])
+        assert signals.verdict == stage.workspace.verdict(
+            journal_key(problem, starred.text, options)
+        )
+        scores.append(signals.verdict and signals.verdict.score)
+    assert scores == [0, 1]

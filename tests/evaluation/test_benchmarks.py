@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_rl.config import BenchmarkConfig, ChatConfig
+from cascade_rl.config import BenchmarkConfig, ChatConfig, VerifierConfig
 from cascade_rl.errors import ConfigError
 from cascade_rl.evaluation.benchmarks import (
-    VERIFIERS,
+    NAMES,
     protocol_digest,
     sample_from_json,
     sample_to_json,
@@ -24,7 +24,7 @@ CHAT = ChatConfig()
 def test_an_unknown_verifier_is_a_sentence_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="no verifier is called 'nope'") as caught:
         verifier_of(BASE.model_copy(update={"verifier": "nope"}))
-    assert all(name in caught.value.hint for name in VERIFIERS)
+    assert all(name in caught.value.hint for name in NAMES)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ def test_an_unknown_verifier_is_a_sentence_with_the_known_ones() -> None:
         {"limit": 3}, {"verifier": "swe_resolved"}, {"mode": "think"}, {"k": 16},
         {"greedy": False}, {"temperature": 0.6}, {"top_p": 0.95}, {"top_k": 20},
         {"max_new_tokens": 40}, {"yarn_factor": 2.0}, {"seed": 1},
+        {"verifier_options": VerifierConfig(loose=True)},
     ],
 )  # fmt: skip
 def test_whatever_changes_a_result_changes_the_protocol(update: dict[str, object]) -> None:
@@ -41,8 +42,8 @@ def test_whatever_changes_a_result_changes_the_protocol(update: dict[str, object
 
 
 def test_every_setting_is_in_the_protocol_or_is_a_name() -> None:
-    covered = {"limit", "verifier", "mode", "k", "greedy", "temperature", "top_p", "top_k",
-               "max_new_tokens", "yarn_factor", "seed"}  # fmt: skip
+    covered = {"limit", "verifier", "verifier_options", "mode", "k", "greedy", "temperature",
+               "top_p", "top_k", "max_new_tokens", "yarn_factor", "seed"}  # fmt: skip
     assert set(BenchmarkConfig.model_fields) - covered == {
         "name",
         "file",

@@ -59,7 +59,9 @@ def test_a_prompt_answer_costs_no_look_at_the_process_table(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looks: list[int] = []
-    monkeypatch.setattr("cascade_rl.rewards.pool._tree_seconds", lambda pid: looks.append(pid) or 0)
+    monkeypatch.setattr(
+        "cascade_rl.rewards.pool_process.tree_seconds", lambda pid: looks.append(pid) or 0
+    )
     with VerifierPool(1) as pool:
         pool.gather([pool.submit(echo, PROBLEM, "start the worker")])
         looks.clear()
@@ -74,7 +76,7 @@ def test_verdicts_come_in_the_order_of_submission() -> None:
         waits = ["0.3", "0", "0.1", "0", "0.2"]
         verdicts = pool.gather([pool.submit(sleepy, PROBLEM, wait) for wait in waits])
     assert [verdict.answer for verdict in verdicts] == waits
-    assert pool.stats.verdicts == 5
+    assert pool.metrics().answers == 5
 
 
 def test_verification_runs_while_the_caller_works() -> None:
@@ -99,7 +101,7 @@ def test_a_worker_that_dies_is_replaced_and_the_answer_tried_again(tmp_path: Pat
     with VerifierPool(1) as pool:
         verdict = pool.gather([pool.submit(dies_once, PROBLEM, str(tmp_path / "mark"))])[0]
     assert verdict.outcome is True
-    assert pool.stats.respawns == 1
+    assert pool.metrics().respawns == 1
 
 
 def test_an_answer_that_kills_its_worker_is_not_judged_and_the_next_one_is() -> None:

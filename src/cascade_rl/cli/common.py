@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,21 @@ if TYPE_CHECKING:
 
 WIDE = 400
 """Columns of output that goes to a file or pipe, where nothing needs to be folded."""
+
+
+class AnswerPattern(StrEnum):
+    """Where the answer of a math problem stands."""
+
+    BOXED = "boxed"
+    BOXED_OR_PHRASE = "boxed_or_phrase"
+    LAST_NUMBER = "last_number"
+
+
+class Policy(StrEnum):
+    """Which checkers of instructions: ours for rewards, or the published ones."""
+
+    STRICT_REWARD = "strict_reward"
+    OFFICIAL = "official"
 
 
 def console() -> Console:

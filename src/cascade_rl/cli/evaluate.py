@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_rl.cli.common import console
+from cascade_rl.cli.common import AnswerPattern, Policy, console
 
 if TYPE_CHECKING:
     from cascade_rl.config import BenchmarkConfig, ChatConfig, LocalConfig
@@ -30,7 +30,14 @@ def evaluate(
     top_p: Annotated[float, typer.Option()] = 1.0,
     max_new_tokens: Annotated[int, typer.Option()] = 2048,
     mode: Annotated[str | None, typer.Option(help="think or no_think")] = None,
-    verifier: Annotated[str, typer.Option(help="auto, chat_utility, swe_resolved")] = "auto",
+    verifier: Annotated[str, typer.Option(help="auto, or a verifier's name")] = "auto",
+    answer_pattern: Annotated[
+        AnswerPattern, typer.Option(help="math: where the answer stands")
+    ] = AnswerPattern.BOXED,
+    policy: Annotated[
+        Policy, typer.Option(help="instructions: for rewards, or as published")
+    ] = Policy.STRICT_REWARD,
+    loose: Annotated[bool, typer.Option("--loose", help="instructions: IFEval's loose")] = False,
     limit: Annotated[int | None, typer.Option(help="first problems only")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="for a program to read")] = False,
 ) -> None:
@@ -51,6 +58,11 @@ def evaluate(
     settings = {
         "k": k, "temperature": temperature, "top_p": top_p, "max_new_tokens": max_new_tokens,
         "mode": mode, "verifier": verifier, "limit": limit,
+        "verifier_options": {
+            "answer_pattern": answer_pattern.value,
+            "instruction_policy": policy.value,
+            "loose": loose,
+        },
     }  # fmt: skip
     return _evaluate_model(model, benchmark, settings, as_json=as_json)
 

@@ -1,23 +1,40 @@
 """`cascade verify`: rows with responses in, one verdict a row out, in their order.
 
-One rule: a row that cannot be read or judged still has its line, with status `invalid` or
-`infra`, score null and the reason; then the exit status is 1.
+Two rules. A row that cannot be read or judged still has its line, with status `invalid` or
+`infra`, score null and the reason; then the exit status is 1. And what is judged is kept: the
+same command goes on where it was stopped.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import local
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cascade_rl.cli.common import AnswerPattern, Policy, duration
+from cascade_rl.cli.verdicts import VerdictFile, digest_of, verdict_file
+
 if TYPE_CHECKING:
-    from cascade_rl.types import Problem, Verdict
+    from cascade_rl.rewards.pool import Ticket, VerifierPool
+    from cascade_rl.types import Problem, Verdict, Verifier
+
+MAX_ROW = 256 << 20
+"""Bytes of a row; a longer one is not read."""
+AHEAD_ROWS, AHEAD_BYTES = 1024, 64 << 20
+"""So many rows, or bytes of rows, are read at most before the first of them is judged."""
+_BOM = b"\xef\xbb\xbf"
+
+Line = tuple[bytes, int]
+"""A row as it stands in the file, and where it ends there."""
+Report = Callable[[int, int], None]
+"""Called with (rows done, bytes done)."""
 
 
 def verify(
@@ -25,75 +42,183 @@ def verify(
     out: Annotated[Path, typer.Option(help="where the verdicts go, JSON lines")],
     workers: Annotated[int, typer.Option(min=1, help="worker processes")] = 1,
     verifier: Annotated[str, typer.Option(help="auto follows each row's ability")] = "auto",
+    answer_pattern: Annotated[
+        AnswerPattern, typer.Option(help="math: where the answer stands")
+    ] = AnswerPattern.BOXED,
+    partial_credit: Annotated[
+        bool, typer.Option("--partial-credit", help="math: credit for a close answer")
+    ] = False,
+    policy: Annotated[
+        Policy, typer.Option(help="instructions: for rewards, or as published")
+    ] = Policy.STRICT_REWARD,
+    loose: Annotated[bool, typer.Option("--loose", help="instructions: IFEval's loose")] = False,
+    all_tests: Annotated[
+        bool, typer.Option("--all-tests", help="code: do not stop at the first failing test")
+    ] = False,
 ) -> int:
-    """Judge every response and write index, score, status, reason, answer, seconds and tier."""
-    from cascade_rl.errors import DataError
+    """Judge every response and write index, score, status, reason, answer, seconds and tier.
+
+    Stop it and run the same command again: it goes on where it stopped.
+    """
+    from cascade_rl.config import VerifierConfig
+    from cascade_rl.evaluation.benchmarks import verifier_named
     from cascade_rl.sandbox.client import default_sandbox
 
+    options = VerifierConfig(
+        answer_pattern=answer_pattern.value,
+        partial_credit=partial_credit,
+        instruction_policy=policy.value,
+        loose=loose,
+        stop_at_first_failure=not all_tests,
+    )
+    judge = verifier_named(verifier, options)
+    _check(rows, out)
+    begun = time.monotonic()
     try:
-        lines = rows.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except (FileNotFoundError, IsADirectoryError):
-        raise DataError(f"{rows} is not a file; expected JSON lines of rows") from None
-    tier = default_sandbox().tier
-    unjudged = 0
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(out.name + ".tmp")
-    with temporary.open("w", encoding="ascii") as file:
-        for index, (verdict, seconds) in enumerate(_judged(lines, workers, verifier)):
-            unjudged += verdict.score is None
-            line = {
-                "index": index, "score": verdict.score, "status": verdict.status,
-                "reason": verdict.reason, "answer": verdict.answer,
-                "seconds": round(seconds, 6), "tier": tier,
-            }  # fmt: skip
-            file.write(json.dumps(line) + "\n")
-    temporary.replace(out)
-    print(f"{out}  {len(lines)} verdicts, {unjudged} not judged")
-    return 1 if unjudged else 0
+        with (
+            rows.open("rb") as source,
+            verdict_file(out, digest_of(rows, verifier, options)) as verdicts,
+            _progress(rows.stat().st_size) as report,
+        ):
+            _ = default_sandbox().tier  # what this machine lacks is said before the first row
+            _judge_all(_lines(source), verdicts, judge, workers, report)
+    except KeyboardInterrupt:
+        print("stopped; what is judged is kept. Run the same command to go on.", file=sys.stderr)
+        return 130
+    took = duration(time.monotonic() - begun)
+    print(f"{out}  {verdicts.done} verdicts, {verdicts.unjudged} not judged, in {took}")
+    return 1 if verdicts.unjudged else 0
 
 
-def _judged(lines: list[str], workers: int, name: str) -> Iterator[tuple[Verdict, float]]:
-    """Each line's verdict and seconds, in order; every thread owns one worker process."""
-    from cascade_rl.config import BenchmarkConfig
-    from cascade_rl.evaluation.benchmarks import verifier_of
-    from cascade_rl.rewards.pool import VerifierPool
+def _check(rows: Path, out: Path) -> None:
+    from cascade_rl.errors import DataError, OutputError
 
-    judge = verifier_of(BenchmarkConfig(name="verify", file=".", verifier=name))
-    own = local()
-    pools: list[VerifierPool] = []
-
-    def start() -> None:
-        own.pool = VerifierPool(workers=1)
-        pools.append(own.pool)
-
-    def one(line: str) -> tuple[Verdict, float]:
-        begin = time.perf_counter()
-        return _verdict(
-            line, lambda problem, text: own.pool.submit(judge, problem, text).result()
-        ), time.perf_counter() - begin
-
+    if not rows.exists() or rows.is_dir():
+        raise DataError(f"{rows} is not a file; expected JSON lines of rows plus `response`")
+    if rows.suffix == ".parquet":
+        raise DataError(f"{rows} is Parquet; expected JSON lines of rows plus `response`")
     try:
-        with ThreadPoolExecutor(workers, initializer=start) as threads:
-            yield from threads.map(one, lines)
-    finally:
-        for pool in pools:
-            pool.close()
+        rows.open("rb").close()
+    except OSError as error:
+        raise DataError(f"cannot read {rows}: {error.strerror}") from None
+    if out.is_dir():
+        raise OutputError(f"{out} is a directory", hint=f"name a file:  --out {out}/verdicts.jsonl")
+    if out.exists() and out.samefile(rows):
+        raise OutputError(f"--out {out} is the file of rows itself", hint="name another file")
 
 
-def _verdict(line: str, judge: Callable[[Problem, str], Verdict]) -> Verdict:
+# --- reading ----------------------------------------------------------------------------------
+
+
+def _lines(source: IO[bytes]) -> Iterator[Line]:
+    """Every row that is not blank. A row over MAX_ROW is cut there, so it is no JSON."""
+    end = 0
+    while line := source.readline(MAX_ROW):
+        end += len(line)
+        rest = line
+        while not rest.endswith(b"\n") and (rest := source.readline(1 << 20)):
+            end += len(rest)
+        if line.strip():
+            yield line, end
+
+
+def _read(line: bytes) -> tuple[Problem, str] | Verdict:
+    """The problem and the answer, or why the row is invalid."""
     from cascade_rl.data.schema import parse_problem
     from cascade_rl.errors import DataError
     from cascade_rl.types import unjudged
 
+    if len(line) >= MAX_ROW:
+        return unjudged("invalid", f"the row is longer than {MAX_ROW >> 20} MB")
     try:
-        row: Any = json.loads(line)
-    except ValueError as error:
+        row: Any = json.loads(line.removeprefix(_BOM).decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError) as error:
         return unjudged("invalid", f"not JSON: {error}")
     if not isinstance(row, dict) or not isinstance(row.get("response"), str):
         return unjudged("invalid", "no `response`; expected a row with the answer as text")
     response = row.pop("response")
     try:
-        problem = parse_problem(row)
+        return parse_problem(row), response
     except DataError as error:
         return unjudged("invalid", error.message)
-    return judge(problem, response)
+
+
+# --- judging ----------------------------------------------------------------------------------
+
+
+def _judge_all(
+    lines: Iterator[Line], verdicts: VerdictFile, judge: Verifier, workers: int, report: Report
+) -> None:
+    """Write the verdicts of all rows that have none yet, reading only a little ahead."""
+    from cascade_rl.rewards.pool import VerifierPool
+
+    written = 0
+    for _ in range(verdicts.done):
+        _, written = next(lines, (b"", written))
+    ahead: deque[tuple[Verdict | Ticket, int]] = deque()
+    with VerifierPool(workers) as pool:
+        for line, end in lines:
+            ahead.append((_submitted(pool, judge, line), end))
+            while ahead and (
+                _ready(ahead[0][0])
+                or len(ahead) >= AHEAD_ROWS
+                or ahead[-1][1] - written >= AHEAD_BYTES
+            ):
+                written = _write(*ahead.popleft(), verdicts, report)
+        for item in ahead:
+            _write(*item, verdicts, report)
+
+
+def _submitted(pool: VerifierPool, judge: Verifier, line: bytes) -> Verdict | Ticket:
+    from cascade_rl.types import Verdict
+
+    found = _read(line)
+    return found if isinstance(found, Verdict) else pool.submit(judge, *found)
+
+
+def _ready(item: Verdict | Ticket) -> bool:
+    from cascade_rl.types import Verdict
+
+    return isinstance(item, Verdict) or item.done()
+
+
+def _write(item: Verdict | Ticket, end: int, verdicts: VerdictFile, report: Report) -> int:
+    from cascade_rl.types import Verdict
+
+    if isinstance(item, Verdict):
+        verdicts.write(item, 0.0)
+    else:
+        verdicts.write(item.result(), item.seconds)
+    report(verdicts.done, end)
+    return end
+
+
+@contextlib.contextmanager
+def _progress(size: int) -> Iterator[Report]:
+    """A line on a terminal's stderr: rows, their rate, the share done and the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.fields[rows]} rows   {task.fields[rate]:.3g}/s"),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f} %  left"),
+        TimeRemainingColumn(),
+    )
+    screen = Console(stderr=True)
+    bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+    task = bar.add_task("", total=size or None, rows=0, rate=0.0)
+    begun: list[tuple[float, int]] = []
+    shown = 0.0
+
+    def report(rows: int, end: int) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        begun.append((now, rows)) if not begun else None
+        if now - shown > 0.1:
+            rate = (rows - begun[0][1]) / max(now - begun[0][0], 1e-3)
+            bar.update(task, completed=end, rows=rows, rate=rate)
+            shown = now
+
+    with bar:
+        yield report

@@ -8,33 +8,37 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from cascade_rl.config import BenchmarkConfig, ChatConfig
+from cascade_rl.config import BenchmarkConfig, ChatConfig, VerifierConfig
 from cascade_rl.digests import digest_json
 from cascade_rl.errors import ConfigError
 from cascade_rl.mini.utility import chat_utility
 from cascade_rl.types import Sample, Signals, Verdict, Verifier
-from cascade_rl.verifiers import verify
-from cascade_rl.verifiers.swe import verify_swe_resolved
+from cascade_rl.verifiers import VERIFIERS, verifier_for
 
-VERIFIERS: Mapping[str, Verifier] = {
-    "auto": verify,  # follows each row's ability
-    "chat_utility": chat_utility,  # mini's hidden utility
-    "swe_resolved": verify_swe_resolved,  # hidden tests on the patched files
-}
+NAMES = ("auto", *VERIFIERS, "chat_utility")
+"""`auto` follows each row's ability, `chat_utility` is mini's hidden utility, and `swe_resolved`
+runs hidden tests on the patched files."""
+
+
+def verifier_named(name: str, options: VerifierConfig) -> Verifier:
+    """The function that judges answers under that name. Raises ConfigError for an unknown one."""
+    if name == "chat_utility":
+        return chat_utility
+    if name not in NAMES:
+        raise ConfigError(
+            f"no verifier is called {name!r}", hint=f"expected one of: {', '.join(NAMES)}"
+        )
+    return verifier_for(name, options)
 
 
 def verifier_of(benchmark: BenchmarkConfig) -> Verifier:
     """The function that judges this benchmark's answers."""
-    found = VERIFIERS.get(benchmark.verifier)
-    if found is None:
-        raise ConfigError(
-            f"benchmark {benchmark.name}: no verifier is called {benchmark.verifier!r}",
-            hint=f"expected one of: {', '.join(VERIFIERS)}",
-        )
-    return found
+    try:
+        return verifier_named(benchmark.verifier, benchmark.verifier_options)
+    except ConfigError as error:
+        raise ConfigError(f"benchmark {benchmark.name}: {error.message}", hint=error.hint) from None
 
 
 def protocol_digest(

@@ -1,8 +1,9 @@
 """The founding recipe: RLHF, then IF-RL, math, code and SWE RL, at the class defaults.
 
 It reads `data/<domain>_{train,val}.parquet` beside the config and starts from an instruction
-model. The reward model of RLHF and IF-RL is trained first. The recipe names no data for a judge,
-so SWE RL compares patches lexically; a judge stage and `swe_similarity: judge` make it semantic.
+model. The reward model of RLHF and IF-RL is trained first. Its math answers are boxed, or said
+as in "The answer is 5". The recipe names no data for a judge, so SWE RL compares patches
+lexically; a judge stage and `swe_similarity: judge` make it semantic.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from cascade_rl.config import (
     RewardConfig,
     RewardModelStageConfig,
     StageConfig,
+    VerifierConfig,
     create_default_cascade_stages,
 )
+
+BOXED_OR_SAID = VerifierConfig(answer_pattern="boxed_or_phrase")
 
 
 def founding_recipe() -> CascadeRLConfig:
@@ -26,18 +30,25 @@ def founding_recipe() -> CascadeRLConfig:
         name="founding-recipe",
         preset="founding-recipe",
         model="Qwen/Qwen3-8B",
-        stages=(reward_model, *map(_with_scorer, create_default_cascade_stages())),
+        stages=(reward_model, *map(_with_judge, create_default_cascade_stages())),
         benchmarks=tuple(
-            BenchmarkConfig(name=domain, file=f"data/{domain}_val.parquet", temperature=0.6)
+            BenchmarkConfig(
+                name=domain,
+                file=f"data/{domain}_val.parquet",
+                temperature=0.6,
+                verifier_options=BOXED_OR_SAID if domain == "math" else VerifierConfig(),
+            )
             for domain in ("instruction_following", "math", "code")
         ),
     )
 
 
-def _with_scorer(stage: StageConfig) -> StageConfig:
-    """The stage with the reward model it reads, or with the lexical reward that needs none."""
+def _with_judge(stage: StageConfig) -> StageConfig:
+    """The stage with what judges it: a reward model, a pattern of answers, or lexical reward."""
     if stage.domain in ("chat", "instruction_following"):
         return stage.model_copy(update={"inputs": {"reward_model": "reward_model"}})
+    if stage.domain == "math":
+        return stage.model_copy(update={"verifier_options": BOXED_OR_SAID})
     if stage.domain == "swe":
         return stage.model_copy(update={"reward": RewardConfig(swe_similarity="lexical")})
     return stage

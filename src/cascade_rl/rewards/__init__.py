@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from cascade_rl.rewards.combine import RewardSpec, rewards_of
-from cascade_rl.rewards.pool import VerifierPool
+from cascade_rl.rewards.pool import PoolMetrics, VerifierPool
 
-__all__ = ["RewardSpec", "VerifierPool", "rewards_of"]
+__all__ = ["PoolMetrics", "RewardSpec", "VerifierPool", "rewards_of"]

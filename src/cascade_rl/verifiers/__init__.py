@@ -6,8 +6,11 @@ text. Chat has no verifier: a reward model's preference decides there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
+from cascade_rl.errors import ConfigError
 from cascade_rl.types import Problem, Verdict, Verifier, unjudged
 from cascade_rl.verifiers import code, instructions, language, math, swe
 from cascade_rl.verifiers.code import verify_code
@@ -16,10 +19,14 @@ from cascade_rl.verifiers.language import mixed_language
 from cascade_rl.verifiers.math import verify_math
 from cascade_rl.verifiers.swe import verify_swe, verify_swe_resolved
 
+if TYPE_CHECKING:  # a verifier's process starts faster without pydantic
+    from cascade_rl.config import VerifierConfig
+
 __all__ = [
     "VERIFIERS",
     "VERIFIER_VERSIONS",
     "mixed_language",
+    "verifier_for",
     "verify",
     "verify_code",
     "verify_instructions",
@@ -49,6 +56,14 @@ VERIFIER_VERSIONS: dict[str, str] = {
 """Raised with every change of a verdict; part of a stage's key and of the verdict journal's."""
 
 
+OPTIONS: dict[str, dict[str, str]] = {
+    "math": {"answer_pattern": "answer_pattern", "partial_credit": "partial_credit"},
+    "code": {"stop_at_first_failure": "stop_at_first_failure"},
+    "instruction_following": {"policy": "instruction_policy", "loose": "loose"},
+}
+"""By verifier: its keyword arguments, and the fields of `VerifierConfig` they come from."""
+
+
 def verify(problem: Problem, text: str, verifier: str | None = None) -> Verdict:
     """The verdict on one completion, thought included, by the problem's domain or by name."""
     name = verifier or problem.domain
@@ -57,6 +72,56 @@ def verify(problem: Problem, text: str, verifier: str | None = None) -> Verdict:
     return VERIFIERS[name](problem, text)
 
 
-def verify_many(pairs: Iterable[tuple[Problem, str]], verifier: str | None = None) -> list[Verdict]:
-    """`verify` for each pair, in order, in this process."""
-    return [verify(problem, text, verifier) for problem, text in pairs]
+def verifier_for(name: str, options: VerifierConfig | None = None) -> Verifier:
+    """The verifier of that name, or by each problem's domain for `auto`, with its options.
+
+    It can be pickled. Raises ConfigError for an unknown name.
+    """
+    if name == "auto":
+        given = {domain: _arguments(domain, options) for domain in VERIFIERS}
+        return functools.partial(_by_domain, given)
+    if name not in VERIFIERS:
+        raise ConfigError(
+            f"no verifier is called {name!r}",
+            hint=f"expected one of: {', '.join(('auto', *VERIFIERS))}",
+        )
+    arguments = _arguments(name, options)
+    return functools.partial(VERIFIERS[name], **arguments) if arguments else VERIFIERS[name]
+
+
+def _arguments(name: str, options: VerifierConfig | None) -> Mapping[str, Any]:
+    if options is None:
+        return {}
+    return {key: getattr(options, field) for key, field in OPTIONS.get(name, {}).items()}
+
+
+def _by_domain(arguments: Mapping[str, Mapping[str, Any]], problem: Problem, text: str) -> Verdict:
+    """`verify` with options by domain."""
+    if problem.domain not in VERIFIERS:
+        return unjudged("invalid", f"no verifier for {problem.domain!r}")
+    return functools.partial(VERIFIERS[problem.domain], **arguments[problem.domain])(problem, text)
+
+
+class Pool(Protocol):
+    """Many processes, as `rewards.VerifierPool` has them."""
+
+    def map(self, verifier: Verifier, pairs: Iterable[tuple[Problem, str]]) -> Iterator[Verdict]:
+        """Verdicts in the order of the pairs."""
+
+
+def verify_many(
+    pairs: Iterable[tuple[Problem, str]],
+    verifier: str | None = None,
+    *,
+    options: VerifierConfig | None = None,
+    pool: Pool | None = None,
+) -> list[Verdict]:
+    """The verdict on each pair, in order: in this process, or by a pool's worker processes.
+
+    with VerifierPool(workers=8) as pool:
+        verdicts = verify_many(pairs, pool=pool)
+    """
+    judge = verifier_for(verifier or "auto", options)
+    if pool is not None:
+        return list(pool.map(judge, pairs))
+    return [judge(problem, text) for problem, text in pairs]

@@ -11,13 +11,13 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from cascade_rl.config import StageConfig
+from cascade_rl.config import StageConfig, VerifierConfig
 from cascade_rl.engines.base import Workspace
 from cascade_rl.errors import TrainingError
 from cascade_rl.rewards import RewardSpec, VerifierPool, rewards_of
 from cascade_rl.rewards.pool import Ticket
 from cascade_rl.types import Completion, Group, Problem, Scorer, Signals, Verdict, Verifier
-from cascade_rl.verifiers import VERIFIER_VERSIONS, mixed_language, verify, verify_swe
+from cascade_rl.verifiers import VERIFIER_VERSIONS, mixed_language, verifier_for, verify_swe
 
 FEW = 8
 """Answers of which a reward model or judge must score at least one, or the stage stops."""
@@ -44,6 +44,8 @@ class Judging:
             similarity=config.reward.swe_lexical,
             identical=config.reward.swe_identical,
         )
+        self._options = config.verifier_options
+        self._verifier = verifier_for("auto", self._options)
         self._tickets: dict[Place, tuple[str, Ticket | Verdict]] = {}
         self._asked: dict[str, Ticket | Verdict] = {}
 
@@ -51,9 +53,9 @@ class Judging:
         """Begin to verify a completion that has just finished; chat has no verifier."""
         if problem.domain == "chat":
             return
-        key = journal_key(problem, completion.text)
+        key = journal_key(problem, completion.text, self._options)
         known = self._workspace.verdict(key) or self._asked.get(key)
-        verifier = self._verify_swe if problem.domain == "swe" else verify
+        verifier = self._verify_swe if problem.domain == "swe" else self._verifier
         found = known or self.pool.submit(verifier, problem, completion.text)
         self._asked[key] = found  # the same answer twice in a round is judged once
         self._tickets[place] = (key, found)
@@ -142,8 +144,8 @@ def reward_spec(config: StageConfig) -> RewardSpec:
     )
 
 
-def journal_key(problem: Problem, text: str) -> str:
-    """SHA-256 of (verifier version, problem, completion)."""
+def journal_key(problem: Problem, text: str, options: VerifierConfig) -> str:
+    """SHA-256 of (verifier version and options, problem, completion)."""
     version = VERIFIER_VERSIONS.get(problem.domain, "")
-    parts = "\0".join((version, problem.id, text))
+    parts = "\0".join((version, options.model_dump_json(), problem.id, text))
     return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()

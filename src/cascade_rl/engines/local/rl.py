@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,11 +106,11 @@ def _step(
     step: int,
     state: CurriculumState,
 ) -> CurriculumState:
-    began, before = time.perf_counter(), replace(pool.stats)
+    began, before = time.perf_counter(), pool.metrics()
     state, batch = roller.collect(step, state)
     updating = time.perf_counter()
     updates = learn(session, config, step, batch.admitted)
-    ended = time.perf_counter()
+    ended, verified = time.perf_counter(), pool.metrics()
     session.workspace.rollouts(step, rollout_rows(step, batch))
     sampling = sampling_metrics(batch)
     metrics = {
@@ -120,9 +119,9 @@ def _step(
         **_update_metrics(updates),
         "skipped_updates": session.learner.skipped,
         "epoch": state.epoch,
-        "verify/timeouts": pool.stats.timeouts - before.timeouts,
-        "verify/infra": pool.stats.infra - before.infra,
-        "verify/seconds": pool.stats.seconds - before.seconds,
+        "verify/timeouts": verified.timeouts - before.timeouts,
+        "verify/infra": verified.infra - before.infra,
+        "verify/seconds": verified.seconds - before.seconds,
         "seconds/sample": batch.seconds_sample,
         "seconds/score": batch.seconds_score,
         "seconds/update": ended - updating,
