@@ -253,3 +253,19 @@ def test_inputs_that_sleep_share_a_limit_too(sandbox: ZygoteSandbox) -> None:
     outcome = sandbox.run(Program(source, "stdio", ("",) * 20), limits)
     assert outcome.status == "timeout"
     assert len(outcome.results) <= 4
+
+
+def test_a_run_ends_when_no_more_is_wanted(sandbox: ZygoteSandbox) -> None:
+    seen: list[int] = []
+
+    def wanted(index: int, result: bytes) -> bool:
+        seen.append(index)
+        return result != b"5\n"
+
+    program = Program("print(input())", "stdio", tuple(f"{n}\n" for n in range(40)))
+    outcome = sandbox.run(program, LIMITS, wanted)
+    assert outcome.status == "ok"
+    assert outcome.results == tuple(f"{n}\n".encode() for n in range(8))
+    assert seen == [0, 1, 2, 3, 4, 5]
+    everything = sandbox.run(program, LIMITS, lambda index, result: True)
+    assert len(everything.results) == 40

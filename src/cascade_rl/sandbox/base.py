@@ -6,6 +6,7 @@ here is raised for what a program did; that is an `Outcome`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -76,6 +77,10 @@ class Outcome:
     tier: str = ""
 
 
+Wanted = Callable[[int, Any], bool]
+"""(index of the input, its result) -> whether to go on. Asked outside the sandbox."""
+
+
 class Sandbox(Protocol):
     """Runs a program; never raises for what the program did."""
 
@@ -89,6 +94,10 @@ class Sandbox(Protocol):
         """Why no program is run; empty where programs are."""
         ...
 
-    def run(self, program: Program, limits: Limits) -> Outcome:
-        """Run every input in turn until one does not end well; nothing outlives the call."""
+    def run(self, program: Program, limits: Limits, wanted: Wanted | None = None) -> Outcome:
+        """Run every input in turn until one does not end well; nothing outlives the call.
+
+        `wanted` is asked of a script's results every now and then; the first that it refuses
+        ends the run, with status `ok` and the results until then.
+        """
         ...

@@ -21,7 +21,7 @@ from typing import Any
 
 from cascade_rl.errors import ConfigError
 from cascade_rl.sandbox import bubblewrap
-from cascade_rl.sandbox.base import Limits, Outcome, Program, Sandbox
+from cascade_rl.sandbox.base import Limits, Outcome, Program, Sandbox, Wanted
 from cascade_rl.sandbox.selftest import Finding, examine
 from cascade_rl.sandbox.tiers import T1B, T3, TIERS
 from cascade_rl.sandbox.values import NotPlain, decode, encode
@@ -86,19 +86,21 @@ class ZygoteSandbox:
             return ""
         return f"tier {T3} isolates nothing, it only bounds programs"
 
-    def run(self, program: Program, limits: Limits) -> Outcome:
+    def run(self, program: Program, limits: Limits, wanted: Wanted | None = None) -> Outcome:
         """Run every input in turn until one does not end well. Never raises for the program.
 
         A run that used up its processor time is a time-out at once. One that waited too long
         is tried once more with twice the wall clock, so that a busy machine decides nothing.
         """
-        outcome = self._run(program, limits, limits.wall_s)
+        outcome = self._run(program, limits, limits.wall_s, wanted)
         if outcome.status == "timeout" and outcome.reason.startswith("waited"):
-            outcome = self._run(program, limits, 2 * limits.wall_s)
+            outcome = self._run(program, limits, 2 * limits.wall_s, wanted)
         return outcome
 
-    def _run(self, program: Program, limits: Limits, wall_s: float) -> Outcome:
-        request = _request(program, limits, wall_s)
+    def _run(
+        self, program: Program, limits: Limits, wall_s: float, wanted: Wanted | None
+    ) -> Outcome:
+        request = {**_request(program, limits, wall_s), "asks": wanted is not None}
         lost = ""
         for _attempt in range(2):
             with self._lock:
@@ -107,7 +109,7 @@ class ZygoteSandbox:
                     if self._tier == T3 and not self._allow_unsafe:
                         lost = f"tier {T3} is unsafe; allow it with {UNSAFE_VARIABLE}=1"
                         break
-                    return self._exchange(program, request)
+                    return self._exchange(program, request, wanted)
                 except TierRefused as error:
                     lost = str(error)
                     break
@@ -116,14 +118,22 @@ class ZygoteSandbox:
                     self._stop()
         return Outcome("infra", (), f"sandbox: {lost}", tier=self._tier)
 
-    def _exchange(self, program: Program, request: dict[str, Any]) -> Outcome:
+    def _exchange(
+        self, program: Program, request: dict[str, Any], wanted: Wanted | None = None
+    ) -> Outcome:
         channel = self._channel
         assert channel is not None
         longest = max(request["wall_s"], 10 * request["cpu_s"] + 5)
         grace = _GRACE_S + (_COMPILE_GRACE_S if program.language == "cpp" else 0)
         deadline = time.monotonic() + len(program.inputs) * longest + grace
         _send_frame(channel, request, deadline)
-        reply = _receive_frame(channel, deadline)
+        asked = 0
+        while "asked" in (reply := _receive_frame(channel, deadline)):
+            results = [text.encode("latin-1") for text in reply["asked"]]
+            assert wanted is not None
+            go_on = all(wanted(asked + n, result) for n, result in enumerate(results))
+            asked += len(results)
+            _send_frame(channel, {"go_on": go_on}, deadline)
         if "ended" in reply:
             raise ZygoteLost(f"the program's init ended with status {reply['ended']}")
         return _outcome(program, reply, self._tier)
@@ -219,6 +229,7 @@ def _request(program: Program, limits: Limits, wall_s: float) -> dict[str, Any]:
     return {
         "kind": program.kind,
         "language": program.language,
+        "asks": False,
         "source": program.source,
         "inputs": inputs,
         "entry_point": program.entry_point,

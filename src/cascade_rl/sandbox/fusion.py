@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from cascade_rl.sandbox.base import Limits, Outcome, OutcomeStatus, Program
+from cascade_rl.sandbox.base import Limits, Outcome, OutcomeStatus, Program, Wanted
 from cascade_rl.sandbox.values import NotPlain, decode, encode
 
 TIER = "fusion"
@@ -53,7 +53,7 @@ class FusionSandbox:
         """Empty: programs are run."""
         return ""
 
-    def run(self, program: Program, limits: Limits) -> Outcome:
+    def run(self, program: Program, limits: Limits, wanted: Wanted | None = None) -> Outcome:
         """Run every input in turn until one does not end well. Never raises for the program."""
         started = time.monotonic()
         if program.kind == "assert":
@@ -64,7 +64,7 @@ class FusionSandbox:
             for request in _requests(program, limits):
                 status, reason, found = self._one(client, program, limits, request)
                 results += found
-                if status != "ok":
+                if status != "ok" or (wanted and not wanted(len(results) - 1, results[-1])):
                     break
         wall = time.monotonic() - started
         return Outcome(status, tuple(results), reason, 0.0, wall, TIER)

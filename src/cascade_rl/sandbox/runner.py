@@ -45,11 +45,15 @@ class Init:
         if confinement.tier != T1:
             kernel.adopt_orphans()
 
-    def serve(self, request: Request) -> Request:
-        """Run the inputs in turn until one does not end well; the reply the requester reads."""
+    def serve(self, request: Request, ask: Callable[[list[str]], bool]) -> Request:
+        """Run the inputs in turn until one does not end well; the reply the requester reads.
+
+        Where the request says so, `ask` is given a script's new results after 1, 2, 4, 8 ...
+        inputs and says whether to go on.
+        """
         started, spent = time.monotonic(), _spent()
         request = {**request, "began": started, "spent_before": spent}
-        status, reason, results = self._run(request, spent)
+        status, reason, results = self._run(request, spent, ask)
         return {
             "status": status,
             "reason": reason,
@@ -58,8 +62,11 @@ class Init:
             "wall_s": time.monotonic() - started,
         }
 
-    def _run(self, request: Request, spent: float) -> tuple[str, str, list[str]]:
+    def _run(
+        self, request: Request, spent: float, ask: Callable[[list[str]], bool]
+    ) -> tuple[str, str, list[str]]:
         results: list[str] = []
+        asked = 0
         with Files() as files:
             binary = None
             if request["language"] == "cpp":
@@ -82,6 +89,10 @@ class Init:
                     results += found
                     if status != "ok":
                         break
+                    if request["asks"] and n + 1 == max(1, 2 * asked) < len(parts):
+                        if not ask(results[asked:]):
+                            break
+                        asked = n + 1
                     if n + 1 < len(parts) and _spent() - spent > request["total_cpu_s"]:
                         limit = f"{request['total_cpu_s']:g} s of processor time"
                         return "timeout", f"{n + 1} inputs used the program's {limit}", results

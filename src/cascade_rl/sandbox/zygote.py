@@ -98,6 +98,13 @@ def main(fd: int, tier: str, compiler: str | None) -> None:
             Scratch(tier, scratch).remove()
 
 
+def _ask(channel: socket.socket, results: list[str]) -> bool:
+    """Whether the requester wants to see more than these results."""
+    send_frame(channel, {"asked": results})
+    reply = receive_frame(channel)
+    return reply is not None and bool(reply["go_on"])
+
+
 def _run_init(channel: socket.socket, tier: str, scratch: str, compiler: str | None) -> int | None:
     """Fork the init that serves programs; its wait status, or None once the requester is gone."""
     namespaces = kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC
@@ -110,7 +117,7 @@ def _run_init(channel: socket.socket, tier: str, scratch: str, compiler: str | N
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             init = Init(Confinement(tier, scratch), compiler)
             while (request := receive_frame(channel)) is not None:
-                send_frame(channel, init.serve(request))
+                send_frame(channel, init.serve(request, lambda part: _ask(channel, part)))
             code = 0
         finally:
             os._exit(code)

@@ -144,7 +144,7 @@ def _judged(tests: Tests, source: str, time_limit_s: float) -> Verdict:
     waiting = batches_of(tests)[::-1]
     while waiting:
         batch = waiting.pop()
-        outcome = _run(batch, source, left, tier)
+        outcome = _run(batch, source, left, tier, stop_when_wrong=True)
         left, tier = left - _spent(outcome), outcome.tier
         verdict = judge(outcome, batch.accept)
         if verdict is not None and batch.fallback is not None and _is_opaque(verdict):
@@ -154,11 +154,25 @@ def _judged(tests: Tests, source: str, time_limit_s: float) -> Verdict:
     return replace(right(), tier=tier)
 
 
-def _run(batch: Batch, source: str, left: float, tier: str, first: int = 0) -> Outcome:
+def _run(
+    batch: Batch,
+    source: str,
+    left: float,
+    tier: str,
+    first: int = 0,
+    *,
+    stop_when_wrong: bool = False,
+) -> Outcome:
     """The batch's inputs from the first on, in what is left of the answer's time."""
     if left <= 0:
         return Outcome("timeout", (), "the time for all tests is used up", tier=tier)
-    return default_sandbox().run(batch.program(source, first), _limits(batch.tests, left))
+
+    def wanted(index: int, result: object) -> bool:
+        return not batch.accept(index, result)
+
+    program, limits = batch.program(source, first), _limits(batch.tests, left)
+    ask = wanted if stop_when_wrong and batch.kind == "stdio" else None
+    return default_sandbox().run(program, limits, ask)
 
 
 def _spent(outcome: Outcome) -> float:

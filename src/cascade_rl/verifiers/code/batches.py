@@ -5,7 +5,7 @@ A batch holds inputs, which travel, and `accept`, which stays here with what is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,6 @@ from cascade_rl.sandbox.base import Program, ProgramKind
 from cascade_rl.types import AssertTest, CallTest, StdioTest, Tests
 from cascade_rl.verifiers.code.asserts import Check, builtin_under_test, checks_of, parsed
 from cascade_rl.verifiers.code.compare import right_value, same_output, short
-
-FIRST_CASES = 4
-"""Of many scripts' tests these run first: most wrong programs fail early."""
 
 Accept = Callable[[int, Any], str]
 """(index of the input, its result) -> why it is wrong, or an empty string."""
@@ -60,30 +57,21 @@ def batches_of(tests: Tests) -> list[Batch]:
     if tests.language != "python" and not stdio:
         raise ValueError(f"a {tests.language} program is tested by its input and output only")
     if stdio:
-        return [_stdio_batch(tests, stdio, numbers) for numbers in _parts(len(stdio))]
+        return [_stdio_batch(tests, stdio)]
     if calls:
         return [_call_batch(tests, calls)]
     return _assert_batches(tests, blocks)
 
 
-def _parts(count: int) -> Iterator[range]:
-    """0 to count in growing parts, so that a program wrong at once costs a few runs."""
-    first, size = 0, count if count <= 2 * FIRST_CASES else FIRST_CASES
-    while first < count:
-        yield range(first, min(first + size, count))
-        first, size = first + size, 4 * size
-
-
-def _stdio_batch(tests: Tests, cases: Sequence[StdioTest], numbers: range) -> Batch:
-    part = cases[numbers.start : numbers.stop]
-
+def _stdio_batch(tests: Tests, cases: Sequence[StdioTest]) -> Batch:
     def accept(index: int, stdout: bytes) -> str:
         found = stdout.decode("utf-8", "surrogateescape")
-        if same_output(found, part[index].output, tests.tolerance):
+        if same_output(found, cases[index].output, tests.tolerance):
             return ""
-        return f"for input {short(part[index].input)} printed {short(found)}"
+        return f"for input {short(cases[index].input)} printed {short(found)}"
 
-    return Batch(tests, "stdio", tuple(case.input for case in part), tuple(numbers), accept)
+    inputs = tuple(case.input for case in cases)
+    return Batch(tests, "stdio", inputs, tuple(range(len(cases))), accept)
 
 
 def _call_batch(tests: Tests, calls: Sequence[CallTest]) -> Batch:
