@@ -13,8 +13,8 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-verl demo test test-verl slow check fix bench docs clean \
-  accept-learning accept-conflict accept-audit accept-audit-peers
+.PHONY: help install install-verl install-bench demo test test-verl slow check fix bench docs clean \
+  accept-learning accept-conflict accept-audit accept-audit-peers accept-verifiers
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -37,6 +37,18 @@ $(VENV)/.installed-verl: $(INSTALLED) constraints/verl.txt
 	touch $@
 
 install-verl: $(VENV)/.installed-verl ## add verl and Ray to .venv
+
+.venv-bench/.installed: constraints/bench.txt
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --constraint constraints/bench.txt torch
+	.venv-bench/bin/python -m pip install --quiet --upgrade pip
+	.venv-bench/bin/python -m pip install --quiet --constraint constraints/bench.txt \
+	  trl "math-verify[antlr4_9_3]" langdetect immutabledict nltk
+	.venv-bench/bin/python -m pip install --quiet --constraint constraints/bench.txt \
+	  --no-deps verl lm-eval
+	touch $@
+
+install-bench: .venv-bench/.installed ## the peers that benchmarks run beside us, in .venv-bench
 
 demo: install ## train the mini cascade into runs/demo, print its ledger and report
 	$(BIN)/cascade run mini --output $(DEMO)
@@ -72,7 +84,10 @@ accept-conflict: install ## forgetting is flagged where there is some, and only 
 accept-audit: install ## attacks on our own verifiers, in every tier, as root and as a user
 	$(BIN)/python -m benchmarks.audit_self
 
-accept-audit-peers: install ## what the audit finds in verl and TRL still shows
+accept-verifiers: install install-bench ## rates of the verifiers beside their peers
+	$(BIN)/python -m benchmarks.verifiers
+
+accept-audit-peers: install install-bench ## what the audit finds in verl and TRL still shows
 	$(BIN)/python -m benchmarks.audit_peers
 
 bench: install ## one benchmark: make bench BENCH=name
