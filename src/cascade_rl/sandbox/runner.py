@@ -10,7 +10,6 @@ wall clock only ends a run that waits.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import resource
 import select
