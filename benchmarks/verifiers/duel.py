@@ -89,6 +89,7 @@ def duel(
     del found[0]
     calm = [one for one in found if quiet is not None and one[2] <= quiet]
     kept = calm if len(calm) >= 3 else found
+    name += "" if quiet is None else f" ({len(calm)} of {rounds} rounds quiet)"
     return Duel(name, tuple(one[0] for one in kept), tuple(one[1] for one in kept), at_least)
 
 

@@ -54,7 +54,7 @@ def rows(first: int, count: int) -> list[Pair]:
     return [kinds[i % len(kinds)](i) for i in range(first, first + count)]
 
 
-def side(workers: int, count: int = 200) -> None:
+def side(workers: int, count: int = 300) -> None:
     """One side: every turn judges rows that were never seen before, made before the clock runs."""
     turns = iter([rows(1000 + turn * count, count) for turn in range(ROUNDS + 1)])
     judge = verifier_for("auto")
@@ -72,7 +72,7 @@ def side(workers: int, count: int = 200) -> None:
 def run() -> list[Duel]:
     """One duel of many short rounds."""
     command = [sys.executable, "-m", "benchmarks.verifiers.scaling"]
-    name = "mixed rows: two workers against one"
+    name = "two workers, one worker"
     sides = ([*command, "2"], [*command, "1"])
     return [duel(name, *sides, AT_LEAST, ROUNDS, pinned=False, quiet=QUIET)]
 
