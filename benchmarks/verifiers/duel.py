@@ -66,25 +66,41 @@ def duel(
     rounds: int = 5,
     *,
     pinned: bool = True,
+    quiet: float | None = None,
 ) -> Duel:
     """Run both commands in turns, one unmeasured turn first, both pinned to the first core.
 
-    `pinned=False` lets them use every core, for work that is about cores.
+    `pinned=False` lets them use every core, for work that is about cores. Then `quiet` counts
+    only rounds in which all other processes used at most that many cores, if there are three.
     """
     sides = [_start(command, pinned) for command in (ours, peer)]
-    rates: list[list[float]] = [[], []]
+    found: list[tuple[float, float, float]] = []  # our rate, the peer's, cores used by others
     try:
-        for turn in range(rounds + 1):
-            for side, found in zip(sides, rates, strict=True):
-                rate = _turn(side)
-                if turn:
-                    found.append(rate)
+        for _ in range(rounds + 1):
+            others, started = _others_seconds(sides), time.monotonic()
+            ours_rate, peer_rate = (_turn(side) for side in sides)
+            used = (_others_seconds(sides) - others) / (time.monotonic() - started)
+            found.append((ours_rate, peer_rate, used))
     finally:
         for side in sides:
             assert side.stdin is not None
             side.stdin.close()
             side.wait(timeout=60)
-    return Duel(name, tuple(rates[0]), tuple(rates[1]), at_least)
+    del found[0]
+    calm = [one for one in found if quiet is not None and one[2] <= quiet]
+    kept = calm if len(calm) >= 3 else found
+    name += "" if quiet is None else f" ({len(calm)} of {rounds} rounds quiet)"
+    return Duel(name, tuple(one[0] for one in kept), tuple(one[1] for one in kept), at_least)
+
+
+def _others_seconds(sides: Sequence[subprocess.Popen[str]]) -> float:
+    """Processor seconds of this machine so far, without those of the two sides."""
+    from cascade_rl.rewards.pool_process import tree_seconds  # the peers have no psutil
+
+    with open("/proc/stat", encoding="ascii") as file:
+        ticks = [int(field) for field in file.readline().split()[1:9]]
+    busy = (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")  # but idle and waiting
+    return busy - sum(tree_seconds(side.pid) for side in sides)
 
 
 def _start(command: Sequence[str], pinned: bool) -> subprocess.Popen[str]:

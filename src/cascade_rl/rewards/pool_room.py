@@ -23,6 +23,8 @@ class Room:
     def enter(self) -> None:
         """Take a place, blocking until there is one. RuntimeError when the room closes."""
         place = self._ask()
+        if place is None:
+            return
         try:
             place.result()
         except BaseException:  # an interrupt while waiting
@@ -32,14 +34,13 @@ class Room:
     async def enter_async(self) -> None:
         """Take a place without blocking the event loop."""
         place = self._ask()
-        if place.done():
-            return place.result()
+        if place is None:
+            return
         try:
             await asyncio.wrap_future(place)
         except BaseException:  # cancelled while waiting, perhaps just when a place came free
             self._give_back(place)
             raise
-        return None
 
     def leave(self) -> None:
         """Free a place, or hand it to whoever waits longest."""
@@ -61,17 +62,17 @@ class Room:
             if place.set_running_or_notify_cancel():
                 place.set_exception(RuntimeError("the pool was closed"))
 
-    def _ask(self) -> Future[None]:
-        place: Future[None] = Future()
+    def _ask(self) -> Future[None] | None:
+        """None where a place was free and is taken, else what to wait for."""
         with self._lock:
             if self._closed:
-                place.set_exception(RuntimeError("the pool is closed"))
-            elif self._free:
+                raise RuntimeError("the pool is closed")
+            if self._free:
                 self._free -= 1
-                place.set_result(None)
-            else:
-                self._waiting.append(place)
-        return place
+                return None
+            place: Future[None] = Future()
+            self._waiting.append(place)
+            return place
 
     def _give_back(self, place: Future[None]) -> None:
         if not place.cancel() and not place.cancelled() and place.exception() is None:

@@ -7,16 +7,19 @@ module imports little, because every worker pays for it when it starts.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
+import io
 import os
 import pickle
 import socket
 import struct
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from cascade_rl import types
 from cascade_rl.sandbox import kernel
 from cascade_rl.types import Verdict, unjudged
 
@@ -45,7 +48,24 @@ _HEADER = struct.Struct(">Q")
 
 def dumps(value: Any) -> bytes:
     """The value pickled as `Channel.receive` reads it."""
-    return pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    written = io.BytesIO()
+    pickler = pickle.Pickler(written, protocol=pickle.HIGHEST_PROTOCOL)
+    pickler.dispatch_table = _REDUCERS
+    pickler.dump(value)
+    return written.getvalue()
+
+
+def _reducer(kind: type[Any]) -> Callable[[Any], tuple[type[Any], tuple[Any, ...]]]:
+    names = [field.name for field in dataclasses.fields(kind)]
+    return lambda value: (kind, tuple([getattr(value, name) for name in names]))
+
+
+_REDUCERS = {
+    kind: _reducer(kind)
+    for kind in vars(types).values()
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind)
+}
+"""Our nouns as calls of their constructors: half the time of what dataclasses do by themselves."""
 
 
 class Channel:
