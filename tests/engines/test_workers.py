@@ -29,7 +29,8 @@ def team() -> Iterator[Team]:
 
 
 def children(pid: int) -> list[psutil.Process]:
-    return [c for c in psutil.Process(pid).children() if "process import serve" in str(c.cmdline())]
+    alive = [c for c in psutil.Process(pid).children() if c.status() != psutil.STATUS_ZOMBIE]
+    return [c for c in alive if "process import serve" in str(c.cmdline())]
 
 
 def test_what_a_helper_raises_is_raised_here_and_it_serves_on(

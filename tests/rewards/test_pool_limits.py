@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -234,7 +235,14 @@ def test_a_verifier_of_a_script_is_infra_and_says_where_it_should_be(tmp_path: P
         "with VerifierPool(1) as pool:\n"
         "    print(pool.gather([pool.submit(mine, PROBLEM, '')])[0].reason)\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    paths = os.pathsep.join([str(Path(__file__).resolve().parents[2]), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
     assert "mine" in done.stdout and "module" in done.stdout
 
 

@@ -97,8 +97,9 @@ def test_a_program_has_few_threads_and_no_process(sandbox: ZygoteSandbox) -> Non
         "    stop.set()\n"
         "    return n\n"
     )
-    [started] = sandbox.run(call(count), LIMITS).results
+    outcome = sandbox.run(call(count), LIMITS)
     if not (sandbox.tier == T1B and os.getuid() == 0):  # the kernel exempts its own root
+        [started] = outcome.results
         assert 2 <= started <= LIMITS.processes + OURS
     fork = "import os\ndef f(x):\n    os._exit(0) if os.fork() == 0 else None\n"
     assert sandbox.run(call(fork), LIMITS).status == ("ok" if sandbox.tier == T3 else "runtime")
