@@ -8,11 +8,11 @@ descriptor 3, a line an input: `V` and a value, `E` and an error, `M` for memory
 from __future__ import annotations
 
 import _thread
-import ast
 import atexit
 import builtins
 import importlib
 import os
+import re
 import sys
 import threading
 import types
@@ -62,6 +62,23 @@ def run_candidate(request: Request) -> None:
     if request["kind"] == "stdio":
         run_script(prepare_script(request["source"]))
     _guarded(lambda: _run_calls(request))
+
+
+COMMON = frozenset(
+    "array bisect cmath calendar collections contextlib copy dataclasses datetime decimal enum "
+    "fractions functools heapq io itertools json math numbers operator queue random re statistics "
+    "string textwrap threading time traceback types typing".split()
+)
+"""Modules that a script's template may import for it: of the library, and without effect."""
+_IMPORT = re.compile(r"^[ \t]*(?:import|from)[ \t]+([\w, \t]+)", re.MULTILINE)
+
+
+def import_common(source: str) -> None:
+    """Import what a source names of the common modules, once for the processes of all inputs."""
+    for match in _IMPORT.finditer(source[:20_000]):
+        for word in match[1].replace(",", " ").split():
+            if word in COMMON:
+                importlib.import_module(word)
 
 
 class Script(NamedTuple):
@@ -323,5 +340,7 @@ def _library(name: str) -> types.ModuleType | None:
 
 
 def _free_names(code: str) -> set[str]:
+    import ast  # only here: its memory would cost every fork
+
     used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
     return {name for name in used if not hasattr(builtins, name)}

@@ -16,6 +16,7 @@ from typing import Self
 
 from cascade_rl.sandbox import kernel
 from cascade_rl.sandbox.child import (
+    import_common,
     prepare_script,
     run_candidate,
     run_script,
@@ -140,6 +141,8 @@ class Template:
         theirs.close()
 
     def _serve(self, request: Request, confinement: Confinement, control: int) -> None:
+        if not request["files"]:  # which might be called like a module of the library
+            import_common(request["source"])
         script = prepare_script(request["source"])
         while os.read(control, 1):
             pid = kernel.fork(kernel.CLONE_PARENT)

@@ -36,11 +36,9 @@ from cascade_rl.sandbox.tiers import (
     library_paths,
 )
 
-PRELOADED = (
-    "bisect cmath collections copy datetime functools heapq itertools json math operator random "
-    "re string textwrap threading time traceback typing encodings.ascii encodings.latin_1"
-).split()
-"""What programs import most, and no more: every page and mapping costs each fork."""
+PRELOADED = "collections copy functools itertools json math operator re string time typing".split()
+"""What nearly every program imports, and no more: each page and mapping costs every fork. A
+template imports what its program names besides (`child.COMMON`)."""
 NOBODY = 65534
 
 
