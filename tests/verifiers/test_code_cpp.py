@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import pytest
 
+from cascade_rl.errors import ConfigError
 from cascade_rl.sandbox import Limits, Program
-from cascade_rl.sandbox.client import default_sandbox
+from cascade_rl.sandbox.client import ZygoteSandbox, default_sandbox
 from cascade_rl.types import CallTest, Problem, StdioTest, Tests
-from cascade_rl.verifiers import code
+from cascade_rl.verifiers import code, refuse_what_is_missing
 from cascade_rl.verifiers.code import extract_program, verify_code
 
 ADD = "#include <iostream>\nint main() { long a, b; std::cin >> a >> b; std::cout << a OP b; }\n"
@@ -61,3 +63,24 @@ def test_the_program_is_the_block_of_the_problems_language() -> None:
 def test_cpp_is_tested_by_input_and_output_only() -> None:
     calls = Tests((CallTest((1,), 1),), entry_point="f", language="cpp")
     assert verify_code(Problem("p", "code", (), calls, "t"), "x").status == "invalid"
+
+
+def test_what_this_machine_lacks_is_said_before_the_first_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cpp = problem()
+    python = replace(cpp, reference=Tests((StdioTest("1\n", "1\n"),)))
+    bare = ZygoteSandbox()
+    bare.compiler = None
+    unsafe = ZygoteSandbox("T3")
+    try:
+        monkeypatch.setattr("cascade_rl.verifiers.default_sandbox", lambda: bare)
+        refuse_what_is_missing([python])
+        with pytest.raises(ConfigError, match=r"no C\+\+ compiler.*\n.*apt install"):
+            refuse_what_is_missing([python, cpp])
+        monkeypatch.setattr("cascade_rl.verifiers.default_sandbox", lambda: unsafe)
+        with pytest.raises(ConfigError, match=r"no program is run here.*\n.*cascade doctor"):
+            refuse_what_is_missing([python])
+    finally:
+        bare.close()
+        unsafe.close()

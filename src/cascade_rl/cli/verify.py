@@ -62,7 +62,6 @@ def verify(
     """
     from cascade_rl.config import VerifierConfig
     from cascade_rl.evaluation.benchmarks import verifier_named
-    from cascade_rl.sandbox.client import default_sandbox
 
     options = VerifierConfig(
         answer_pattern=answer_pattern.value,
@@ -80,7 +79,7 @@ def verify(
             verdict_file(out, digest_of(rows, verifier, options)) as verdicts,
             _progress(rows.stat().st_size) as report,
         ):
-            _ = default_sandbox().tier  # what this machine lacks is said before the first row
+            _say_what_is_missing(source)
             _judge_all(_lines(source), verdicts, judge, workers, report)
     except KeyboardInterrupt:
         print("stopped; what is judged is kept. Run the same command to go on.", file=sys.stderr)
@@ -88,6 +87,19 @@ def verify(
     took = duration(time.monotonic() - begun)
     print(f"{out}  {verdicts.done} verdicts, {verdicts.unjudged} not judged, in {took}")
     return 1 if verdicts.unjudged else 0
+
+
+def _say_what_is_missing(source: IO[bytes]) -> None:
+    """On stderr, before the first row: what will not be judged, and why."""
+    from cascade_rl.sandbox.client import default_sandbox
+
+    sandbox = default_sandbox()
+    if why := sandbox.refusal:
+        print(f"note: programs are not judged: {why}. See  cascade doctor", file=sys.stderr)
+    why = sandbox.missing("cpp")
+    if why and any(b"cpp" in part for part in iter(lambda: source.read(1 << 24), b"")):
+        print(f"note: programs in C++ are not judged: {why}", file=sys.stderr)
+    source.seek(0)
 
 
 def _check(rows: Path, out: Path) -> None:

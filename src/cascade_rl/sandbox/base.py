@@ -94,6 +94,10 @@ class Sandbox(Protocol):
         """Why no program is run; empty where programs are."""
         ...
 
+    def missing(self, language: Language) -> str:
+        """What a program in this language needs and is not here; empty where nothing is."""
+        ...
+
     def run(self, program: Program, limits: Limits, wanted: Wanted | None = None) -> Outcome:
         """Run every input in turn until one does not end well; nothing outlives the call.
 

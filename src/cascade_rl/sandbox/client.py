@@ -21,7 +21,7 @@ from typing import Any
 
 from cascade_rl.errors import ConfigError
 from cascade_rl.sandbox import bubblewrap
-from cascade_rl.sandbox.base import Limits, Outcome, Program, Sandbox, Wanted
+from cascade_rl.sandbox.base import Language, Limits, Outcome, Program, Sandbox, Wanted
 from cascade_rl.sandbox.selftest import Finding, examine
 from cascade_rl.sandbox.tiers import T1B, T3, TIERS
 from cascade_rl.sandbox.values import NotPlain, decode, encode
@@ -85,6 +85,12 @@ class ZygoteSandbox:
         if self.tier != T3 or self._allow_unsafe:
             return ""
         return f"tier {T3} isolates nothing, it only bounds programs"
+
+    def missing(self, language: Language) -> str:
+        """Why a program in this language cannot be run; empty where it can."""
+        if language == "cpp" and self.compiler is None:
+            return "there is no C++ compiler: g++ is not in /usr/bin"
+        return ""
 
     def run(self, program: Program, limits: Limits, wanted: Wanted | None = None) -> Outcome:
         """Run every input in turn until one does not end well. Never raises for the program.

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from cascade_rl.sandbox.base import Limits, Outcome, OutcomeStatus, Program, Wanted
+from cascade_rl.sandbox.base import Language, Limits, Outcome, OutcomeStatus, Program, Wanted
 from cascade_rl.sandbox.values import NotPlain, decode, encode
 
 TIER = "fusion"
@@ -51,6 +51,10 @@ class FusionSandbox:
     @property
     def refusal(self) -> str:
         """Empty: programs are run."""
+        return ""
+
+    def missing(self, language: Language) -> str:
+        """Empty: the service has both."""
         return ""
 
     def run(self, program: Program, limits: Limits, wanted: Wanted | None = None) -> Outcome:

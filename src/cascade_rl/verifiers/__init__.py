@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cascade_rl.errors import ConfigError
-from cascade_rl.types import Problem, Verdict, Verifier, unjudged
+from cascade_rl.sandbox.client import default_sandbox
+from cascade_rl.types import Problem, Tests, Verdict, Verifier, unjudged
 from cascade_rl.verifiers import code, instructions, language, math, swe
 from cascade_rl.verifiers.code import verify_code
 from cascade_rl.verifiers.instructions import verify_instructions
@@ -26,6 +27,7 @@ __all__ = [
     "VERIFIERS",
     "VERIFIER_VERSIONS",
     "mixed_language",
+    "refuse_what_is_missing",
     "verifier_for",
     "verify",
     "verify_code",
@@ -100,6 +102,23 @@ def _by_domain(arguments: Mapping[str, Mapping[str, Any]], problem: Problem, tex
     if problem.domain not in VERIFIERS:
         return unjudged("invalid", f"no verifier for {problem.domain!r}")
     return functools.partial(VERIFIERS[problem.domain], **arguments[problem.domain])(problem, text)
+
+
+def refuse_what_is_missing(problems: Iterable[Problem]) -> None:
+    """Raise ConfigError where this machine cannot judge some of these, before any is tried."""
+    tests = [p.reference for p in problems if isinstance(p.reference, Tests)]
+    if not tests:
+        return
+    sandbox = default_sandbox()
+    if why := sandbox.refusal:
+        raise ConfigError(
+            f"code is to be judged, and no program is run here: {why}",
+            hint="see what would raise the tier:  cascade doctor\n  or accept the risk:  "
+            "--set allow_unsafe_sandbox=true  (or CASCADE_SANDBOX_ALLOW_UNSAFE=1)",
+        )
+    for spoken in sorted({found.language for found in tests}):
+        if why := sandbox.missing(spoken):
+            raise ConfigError(f"problems in {spoken}, and {why}", hint="apt install g++")
 
 
 class Pool(Protocol):

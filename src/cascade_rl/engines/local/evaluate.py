@@ -18,7 +18,7 @@ from cascade_rl.errors import EvaluationError
 from cascade_rl.rewards import VerifierPool
 from cascade_rl.rewards.pool import Ticket
 from cascade_rl.types import Checkpoint, Finish, Mode, Problem, Sample, Signals, Verdict, wrong
-from cascade_rl.verifiers import mixed_language
+from cascade_rl.verifiers import mixed_language, refuse_what_is_missing
 
 ATTEMPTS = 3
 Place = tuple[int, int]
@@ -33,6 +33,7 @@ def evaluate(
     Raises EvaluationError where an answer cannot be judged, after `ATTEMPTS` attempts.
     """
     benchmark, problems = job.benchmark, job.problems
+    refuse_what_is_missing(problems)
     model = team.load(
         "evaluate", Loading(checkpoint.path, job.chat, yarn_factor=benchmark.yarn_factor)
     )

@@ -32,6 +32,7 @@ from cascade_rl.errors import ConfigError
 from cascade_rl.rewards import VerifierPool
 from cascade_rl.rewards.judge_endpoint import JudgeEndpoint
 from cascade_rl.types import Checkpoint, Mode, Problem
+from cascade_rl.verifiers import refuse_what_is_missing
 
 
 def train_rl(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
@@ -39,6 +40,7 @@ def train_rl(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
     config, local = job.config, job.local
     assert isinstance(config, StageConfig)
     problems = [row for row in job.rows if isinstance(row, Problem)]
+    refuse_what_is_missing(problems)
     session = Session(team, job, workspace, "language")
     state = first_state(session, config, problems)
     scorers = load_scorers(job.inputs, team)
