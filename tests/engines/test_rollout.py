@@ -148,6 +148,7 @@ def test_fractions_of_groups_add_up_and_every_completion_is_a_row(stage: Stage) 
     rows = rollout_rows(1, batch)
     assert len(rows) == 8 * 4
     assert {row["status"] for row in rows} == {"right", "wrong"}
+    assert {row["tier"] for row in rows} == {""}, "no program ran"
 
 
 def test_a_journaled_verdict_is_not_decided_again(stage: Stage) -> None:

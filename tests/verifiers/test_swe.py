@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from cascade_rl.sandbox.client import default_sandbox
 from cascade_rl.types import Patch, Problem
 from cascade_rl.verifiers.swe import verify_swe, verify_swe_resolved
 
@@ -283,3 +284,10 @@ def test_no_answer_takes_long_or_raises(name: str) -> None:
     assert time.process_time() - started < 5.0
     assert verdict.status in ("wrong", "partial")
     assert verdict.score is not None and -1 <= verdict.score < 0.7
+
+
+def test_the_tier_that_the_tests_ran_under_stands_beside_the_verdict() -> None:
+    tier = default_sandbox().tier
+    assert verify_swe_resolved(PROBLEM, RIGHT).tier == tier
+    assert verify_swe_resolved(PROBLEM, block("    return a - b", "    return a * b")).tier == tier
+    assert verify_swe_resolved(PROBLEM, "no edit").tier == ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 from cascade_rl.chat import THINK_OPEN, answer_part, has_open_thought
@@ -137,8 +138,9 @@ def verify_swe_resolved(problem: Problem, text: str) -> Verdict:
     entry = problem.extra.get("entry_file", shown[0])
     modules = tuple((path, body) for path, body in after.items() if path.endswith(".py"))
     program = Program(after.get(entry, ""), "assert", tuple(tests), files=modules)
-    verdict = judge(default_sandbox().run(program, Limits()), lambda index, value: "")
-    return right() if verdict is None else verdict
+    outcome = default_sandbox().run(program, Limits())
+    verdict = judge(outcome, lambda index, value: "")
+    return replace(right(), tier=outcome.tier) if verdict is None else verdict
 
 
 def edited_files(reference: Patch, text: str) -> dict[str, str]:

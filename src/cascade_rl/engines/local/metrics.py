@@ -91,6 +91,7 @@ def _rows_of_group(step: int, group: LearningGroup, admitted: bool) -> Sequence[
                 "status": verdict.get("status"),
                 "score": verdict.get("score"),
                 "reason": verdict.get("reason"),
+                "tier": verdict.get("tier"),
                 **signals,
                 "reward": scored.rewards_G[sample],
                 "advantage": group.advantages_G[sample],
