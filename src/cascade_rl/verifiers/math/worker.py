@@ -8,6 +8,7 @@ bloated computation is killed from outside and a fresh fork takes its place in m
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import json
 import logging
@@ -169,7 +170,8 @@ def main(control_fd: int) -> None:
         pid = os.fork()
         if pid == 0:
             _compute(channel, control, theirs)
-        socket.send_fds(control, [str(pid).encode()], [theirs.fileno()])
+        with contextlib.suppress(OSError):  # who asked is gone: the next recv says so
+            socket.send_fds(control, [str(pid).encode()], [theirs.fileno()])
         theirs.close()
         channel.close()
     _bury(pid)
