@@ -18,12 +18,24 @@ ATTACKS = [json.loads(line) for line in (CASES / "sandbox_attacks.jsonl").read_t
 LIMITS = Limits(cpu_s=0.05, memory_mb=128)
 
 
-def state() -> tuple[int, set[str], int, set[str], int]:
-    """Mounts, temporary files, cgroups, shared memory and our descriptors."""
+def state() -> tuple[int, list[str], int, list[str], int]:
+    """Mounts, our scratch directories, cgroups, shared memory of strangers, our descriptors.
+
+    What other tests do meanwhile does not count.
+    """
     mounts = len(Path("/proc/self/mounts").read_text().splitlines())
-    temporary = {entry for entry in os.listdir("/tmp") if entry.startswith("tmp")}
+    scratch = [name for name in os.listdir("/tmp") if name.startswith(f"cascade-{os.getpid()}-")]
     groups = sum(len(folders) for _, folders, _ in os.walk("/sys/fs/cgroup"))
-    return mounts, temporary, groups, set(os.listdir("/dev/shm")), len(os.listdir("/proc/self/fd"))
+    shared = [entry.name for entry in os.scandir("/dev/shm") if is_strange(entry)]
+    return mounts, scratch, groups, shared, len(os.listdir("/proc/self/fd"))
+
+
+def is_strange(entry: os.DirEntry[str]) -> bool:
+    """Whether a file belongs to a user that a sandbox may have been given."""
+    try:
+        return entry.stat(follow_symlinks=False).st_uid not in (0, os.getuid())
+    except FileNotFoundError:
+        return False
 
 
 def family(process: psutil.Process) -> list[psutil.Process]:

@@ -144,7 +144,7 @@ def _enter(tier: str, compiles: bool) -> str:
         return bubblewrap.SCRATCH
     if tier == T2:
         os.close(landlock.ruleset(()))
-    scratch = f"/tmp/tmp-{os.urandom(8).hex()}"
+    scratch = f"/tmp/cascade-{os.getppid()}-{os.urandom(8).hex()}"  # whose it is can be seen
     os.mkdir(scratch, 0o700)
     if os.geteuid() == 0:
         uid = FIRST_UID + int.from_bytes(os.urandom(3), "big")
