@@ -38,6 +38,8 @@ class Program:
     setup: str = ""
     files: tuple[tuple[str, str], ...] = ()
     """Modules (path, text) the source may import; written beside it, swe's patched files."""
+    importable: tuple[str, ...] = ()
+    """Of these the modules that test code may import: what the row names, never the candidate."""
     language: Language = "python"
 
 

@@ -8,6 +8,7 @@ descriptor 3, a line an input: `V` and a value, `E` and an error, `M` for memory
 from __future__ import annotations
 
 import _thread
+import ast
 import atexit
 import builtins
 import importlib
@@ -279,7 +280,9 @@ def _reply(pipe: Any) -> Any:
     if kind == "M":
         raise MemoryError
     found = getattr(builtins, text.partition(":")[0], None)
-    if isinstance(found, type) and issubclass(found, Exception):
+    # What ends an iteration quietly would end the tests' own loops.
+    quiet = (StopIteration, StopAsyncIteration)
+    if isinstance(found, type) and issubclass(found, Exception) and not issubclass(found, quiet):
         raise found(text)
     raise RuntimeError(text)
 
@@ -292,7 +295,7 @@ def run_tester(request: Request) -> None:
 def _run_tester(request: Request) -> None:
     pipe = os.fdopen(os.dup(0), "rb+", buffering=0)
     _reply(pipe)  # raises what the candidate's module raised
-    for name, _ in request["files"]:
+    for name in request["importable"]:
         _stand_in(pipe, name.removesuffix(".py").split("/"))
     for block in request["inputs"]:
         _run_block(pipe, request["setup"] + "\n" + block, request["entry_point"])
@@ -313,6 +316,8 @@ def _run_block(pipe: Any, code: str, entry_point: str | None) -> None:
 
 def _stand_in(pipe: Any, parts: list[str]) -> None:
     """Importable modules, parents included, whose names are the candidate's."""
+    if parts[0] in sys.stdlib_module_names:
+        return  # the tests' own library stays theirs
     parent: types.ModuleType | None = None
     for count in range(1, len(parts) + 1):
         dotted = ".".join(parts[:count])
@@ -340,7 +345,5 @@ def _library(name: str) -> types.ModuleType | None:
 
 
 def _free_names(code: str) -> set[str]:
-    import ast  # only here: its memory would cost every fork
-
     used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
     return {name for name in used if not hasattr(builtins, name)}

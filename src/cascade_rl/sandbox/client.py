@@ -241,6 +241,7 @@ def _request(program: Program, limits: Limits, wall_s: float) -> dict[str, Any]:
         "entry_point": program.entry_point,
         "setup": program.setup,
         "files": program.files,
+        "importable": program.importable,
         "cpu_s": limits.cpu_s,
         "total_cpu_s": limits.total_cpu_s,
         "wall_s": wall_s,

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 FLAGS = ("-x", "c++", "-std=gnu++17", "-O2", "-pipe", "-fno-diagnostics-color", "-w", "-o")
-KEPT = 8
-"""Binaries in memory; each a megabyte at most for what contests ask."""
+KEPT, KEPT_BYTES = 8, 32 << 20
+"""Binaries in memory, and their bytes together (the last one is kept whatever its size)."""
 
 CompileWith = Callable[[list[str], str], tuple[str, str]]
 """(command, its output's path) -> (status, reason)."""
@@ -50,9 +50,12 @@ class Compiler:
         if fd is None:
             return None, "runtime", "compile error: no binary"
         self._binaries[source] = fd
-        if len(self._binaries) > KEPT:
+        while len(self._binaries) > 1 and (len(self._binaries) > KEPT or self._size() > KEPT_BYTES):
             os.close(self._binaries.popitem(last=False)[1])
         return fd, "ok", ""
+
+    def _size(self) -> int:
+        return sum(os.fstat(fd).st_size for fd in self._binaries.values())
 
 
 def _in_memory(path: str) -> int | None:

@@ -112,7 +112,7 @@ class Forker:
         if pid == 0:
             try:
                 self._confinement.restrict(self._what)
-                _hold(self._confinement, stdin, self._files.output, result, *self._kept)
+                _hold(stdin, self._files.output, result, *self._kept)
                 self._confinement.limit(self._request, self._what, _seconds(self._request))
                 self._confinement.close(self._what)
                 body()
@@ -129,11 +129,12 @@ class Template:
 
     def __init__(self, request: Request, confinement: Confinement, files: Files) -> None:
         self._channel, theirs = socket.socketpair()
+        self._channel.settimeout(10 * request["cpu_s"] + 5)
         self._pid = kernel.fork()
         if self._pid == 0:
             try:
                 confinement.restrict("program")
-                _hold(confinement, files.input, files.output, files.result, theirs.fileno())
+                _hold(files.input, files.output, files.result, theirs.fileno())
                 confinement.limit(request, "program", _seconds(request))
                 self._serve(request, confinement, _KEPT_FD)
             finally:
@@ -171,6 +172,9 @@ class Template:
             reply = self._channel.recv(4)
         except OSError:
             reply = b""
+        if len(reply) < 4:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
         return [int.from_bytes(reply, "little") if len(reply) == 4 else self._pid]
 
 
@@ -193,12 +197,13 @@ def _seconds(request: Request) -> int:
     return int(request["cpu_s"] * len(request["inputs"])) + 2
 
 
-def _hold(confinement: Confinement, *wanted: int) -> None:
+def _hold(*wanted: int) -> None:
     """A session of its own, and these as descriptors 0, 1, 3 and, where there is one, 4."""
     os.setsid()
     stdin, output, result, *kept = wanted
+    null = os.open("/dev/null", os.O_RDWR)  # its own: locks on a shared one would stay
     # Duplicated out of the way first, so that no dup2 below overwrites a source.
-    sources = (stdin, output, confinement.null, result, *kept)
+    sources = (stdin, output, null, result, *kept)
     for target, source in enumerate([os.dup2(fd, 100 + n) for n, fd in enumerate(sources)]):
         os.dup2(source, target)
     os.closerange(_KEPT_FD + len(kept), 65536)

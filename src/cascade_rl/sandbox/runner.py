@@ -64,7 +64,10 @@ class Init:
                 binary, status, reason = self._compiled(request, files)
                 if binary is None:
                     return status, reason, []
-            self._renew(request)
+            try:
+                self._renew(request)
+            except (OSError, ValueError) as error:
+                return "runtime", f"its files cannot be written: {error}", []
             with starter(request, self.confinement, files, binary) as start:
                 parts = _process_inputs(request)
                 for n, inputs in enumerate(parts):
@@ -151,11 +154,14 @@ class Run:
         poller = select.poll()
         poller.register(watcher, select.POLLIN)
         limit, written = self.request["cpu_s"], -1
+        inputs_left = 1 if self.request["kind"] == "stdio" else len(self.request["inputs"])
         try:
             while True:
                 used, now = max(map(kernel.cpu_seconds, self._pids)), time.monotonic()
-                if (size := os.fstat(self._files.result).st_size) != written:
-                    written, cpu_then, started = size, used, now  # the limits are an input's own
+                size = os.fstat(self._files.result).st_size
+                if size != written and inputs_left:  # the limits are an input's own
+                    written, cpu_then, started = size, used, now
+                    inputs_left -= 1
                 cpu, wall = used - cpu_then, now - started
                 if cpu >= limit or used >= self.request["total_cpu_s"]:
                     return "cpu"

@@ -46,22 +46,34 @@ _NEVER = (
     ("clock_settime", 227, 112), ("clock_adjtime", 305, 266), ("adjtimex", 159, 171),
     ("vhangup", 153, 58), ("fanotify_init", 300, 262), ("iopl", 172, -1), ("ioperm", 173, -1),
     ("modify_ldt", 154, -1), ("lookup_dcookie", 212, 18), ("tkill", 200, 130),
-    ("rt_sigqueueinfo", 129, 138), ("rt_tgsigqueueinfo", 297, 240),
+    ("rt_sigqueueinfo", 129, 138), ("rt_tgsigqueueinfo", 297, 240), ("inotify_init", 253, -1),
+    ("inotify_init1", 294, 26), ("inotify_add_watch", 254, 27), ("io_setup", 206, 0),
+    ("open_tree_attr", 467, 467),
 )  # fmt: skip
 # What the init itself still does, so refused in the program's own layer.
 _INIT_ONLY = (
     ("mount", 165, 40), ("umount2", 166, 39), ("pidfd_open", 434, 434),
     ("pidfd_send_signal", 424, 424), ("setxattr", 188, 5), ("lsetxattr", 189, 6),
-    ("fsetxattr", 190, 7), ("setxattrat", 463, 463),
+    ("fsetxattr", 190, 7), ("setxattrat", 463, 463), ("memfd_create", 319, 279),
+)  # fmt: skip
+# What changes a file without writing to it, which Landlock does not know of.
+_ATTRIBUTES = (
+    ("chmod", 90, -1), ("fchmod", 91, 52), ("fchmodat", 268, 53), ("fchmodat2", 452, 452),
+    ("chown", 92, -1), ("fchown", 93, 55), ("lchown", 94, -1), ("fchownat", 260, 54),
+    ("utime", 132, -1), ("utimes", 235, -1), ("futimesat", 261, -1), ("utimensat", 280, 88),
+    ("removexattr", 197, 14), ("lremovexattr", 198, 15), ("fremovexattr", 199, 16),
+    ("removexattrat", 466, 466), ("file_setattr", 469, 469),
 )  # fmt: skip
 _START_PROCESS = (("fork", 57, -1), ("vfork", 58, -1))
 _EXECUTE = (("execve", 59, 221), ("execveat", 322, 281))
 _SPECIAL = {
     "clone": (56, 220), "clone3": (435, 435), "kill": (62, 129), "tgkill": (234, 131),
-    "prlimit64": (302, 261), "socketpair": (53, 199),
+    "prlimit64": (302, 261), "socketpair": (53, 199), "fcntl": (72, 25), "ioctl": (16, 29),
 }  # fmt: skip
 
-_CLONE_THREAD = 0x10000
+_CLONE_THREAD, _CLONE_FILES = 0x10000, 0x400
+_SET_OWNER = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to whom one likes
+_SET_OWNER_IOCTL = (0x8901, 0x8902, 0x5412)  # FIOSETOWN, SIOCSPGRP, TIOCSTI
 _EPERM, _ENOSYS = 1, 38
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 # Bytecode: load a word, return, jump if equal, jump if any of these bits, and with a constant.
@@ -113,31 +125,56 @@ def _allow_if_equal(value: int) -> Code:
     ]
 
 
+def _refuse_if_any(values: Iterable[int]) -> Code:
+    refused = [(_JUMP_EQUAL, 0, 1, value) for value in values]
+    code = [part for test in refused for part in (test, (_RETURN, 0, 0, _ERRNO | _EPERM))]
+    return [*code, (_RETURN, 0, 0, _ALLOW)]
+
+
 def _pack(code: Code) -> bytearray:
     return bytearray().join(struct.pack("HBBI", *instruction) for instruction in code)
 
 
 def base_filter() -> bytearray:
     """For the init: what neither it nor anything under it ever needs."""
-    stream: Code = [(_AND, 0, 0, 0xF), *_allow_if_equal(1)]  # SOCK_STREAM reaches its pair only
+    # AF_UNIX (argument 0) and SOCK_STREAM (argument 1), which reaches its pair only.
+    pair: Code = [
+        (_JUMP_EQUAL, 1, 0, 1),
+        (_RETURN, 0, 0, _ERRNO | _EPERM),
+        (_LOAD, 0, 0, _ARGUMENTS_AT + 8),
+        (_AND, 0, 0, 0xF),
+        *_allow_if_equal(1),
+    ]
     code = _prologue() + _refuse(_numbers(_NEVER))
     code += [(_JUMP_EQUAL, 0, 1, _special("clone3")), (_RETURN, 0, 0, _ERRNO | _ENOSYS)]
-    code += _argument(_special("socketpair"), 1, stream)
+    code += _argument(_special("socketpair"), 0, pair)
+    code += _argument(_special("fcntl"), 1, _refuse_if_any(_SET_OWNER))
+    code += _argument(_special("ioctl"), 1, _refuse_if_any(_SET_OWNER_IOCTL))
     return _pack([*code, (_RETURN, 0, 0, _ALLOW)])
 
 
 class ProgramFilter:
     """For a candidate: threads, but no process; signals to itself; exec only where it is one.
 
-    `may_start` admits fork and exec (a compiler's driver), `may_execute` exec alone.
+    `may_start` admits fork and exec (a compiler's driver), `may_execute` exec alone;
+    `may_change_attributes` modes, owners and times of files.
     """
 
-    def __init__(self, *, may_start: bool = False, may_execute: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        may_start: bool = False,
+        may_execute: bool = False,
+        may_change_attributes: bool = True,
+    ) -> None:
         code = _prologue() + _refuse(_numbers(_INIT_ONLY))
+        if not may_change_attributes:
+            code += _refuse(_numbers(_ATTRIBUTES))
         if not may_start:
             code += _refuse(_numbers(_START_PROCESS))
-            threads: Code = [
-                (_JUMP_SET, 0, 1, _CLONE_THREAD),
+            threads: Code = [  # of this process, with its descriptors
+                (_JUMP_SET, 0, 2, _CLONE_THREAD),
+                (_JUMP_SET, 0, 1, _CLONE_FILES),
                 (_RETURN, 0, 0, _ALLOW),
                 (_RETURN, 0, 0, _ERRNO | _EPERM),
             ]

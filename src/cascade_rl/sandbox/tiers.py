@@ -29,6 +29,8 @@ TOOLCHAIN = ("/bin", "/usr/bin", "/usr/include", "/usr/libexec")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 FIRST_UID = 1 << 30
 """From here on, users that root makes up for one sandbox each, so that limits are its own."""
+ENTRIES = 4096
+"""Files that a program may leave; more are not removed one by one."""
 OURS = 6
 """Processes of ours that a limit on a user's processes counts too."""
 
@@ -48,7 +50,6 @@ class Confinement:
     def __init__(self, tier: str, scratch: str) -> None:
         self.tier = tier
         self.scratch = Scratch(tier, scratch)
-        self.null = os.open("/dev/null", os.O_RDWR)
         self._tasks, self._counted = 0, -1.0
         self._filters: dict[What, seccomp.ProgramFilter] = {}
         self._rulesets: dict[What, int] = {}
@@ -62,8 +63,8 @@ class Confinement:
             compiling = landlock.ruleset([*reads, *tools, (scratch, landlock.WRITE)])
             self._rulesets = {"program": own, "binary": own, "compiler": compiling}
         self._filters = {
-            "program": seccomp.ProgramFilter(),
-            "binary": seccomp.ProgramFilter(may_execute=True),
+            "program": seccomp.ProgramFilter(may_change_attributes=tier != T2),
+            "binary": seccomp.ProgramFilter(may_execute=True, may_change_attributes=tier != T2),
             "compiler": seccomp.ProgramFilter(may_start=True),
         }
         seccomp.install(seccomp.base_filter())
@@ -135,7 +136,10 @@ class Scratch:
         self._mounted_mb = 0
 
     def renew(self, files: list[list[str]], size_mb: int) -> None:
-        """Only these (name, text) files, whatever an earlier program left; then the cwd."""
+        """Only these (name, text) files, whatever an earlier program left; then the cwd.
+
+        Raises OSError or ValueError where they cannot be written there.
+        """
         if self._tier != T1:
             self._remove_all()
         elif self._mounted_mb != size_mb or os.listdir(self.path):
@@ -143,9 +147,12 @@ class Scratch:
         os.chdir(self.path)
         os.chmod(self.path, 0o700)
         for name, text in files:
+            if name.startswith("/") or ".." in name.split("/"):
+                raise ValueError(f"{name!r} leaves the directory")
             os.makedirs(os.path.dirname(os.path.join(self.path, name)), exist_ok=True)
             with open(name, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
                 file.write(text)
+        os.utime(self.path, ns=(0, 0))
 
     def remove(self) -> None:
         """Empty it and remove it."""
@@ -156,7 +163,7 @@ class Scratch:
         os.chdir("/")
         if self._mounted_mb:
             kernel.unmount(self.path)
-        options = f"mode=0700,size={size_mb}m,nr_inodes=4096"
+        options = f"mode=0700,size={size_mb}m,nr_inodes={ENTRIES}"
         kernel.mount("tmpfs", self.path, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
         self._mounted_mb = size_mb
 
@@ -167,7 +174,7 @@ class Scratch:
         costs no recursion.
         """
         os.chmod(self.path, 0o700)
-        token, count = time.monotonic_ns(), 0
+        token, count, cleaned = time.monotonic_ns(), 0, 0
         while entries := list(os.scandir(self.path)):
             for entry in entries:
                 if not entry.is_dir(follow_symlinks=False):
@@ -180,3 +187,6 @@ class Scratch:
                     os.rename(child.path, os.path.join(self.path, f"{token}-{count}"))
                     count += 1
                 os.rmdir(entry.path)
+            cleaned += len(entries)
+            if self._tier == T1B and cleaned > ENTRIES:
+                os._exit(1)  # a mount like new is had by starting anew, and sooner

@@ -29,7 +29,7 @@ def decode(text: str) -> Any:
     """The value `encode` was given. Raises NotPlain for anything `encode` cannot write."""
     try:
         return _unpack(json.loads(text), 0)
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
         raise NotPlain(f"unreadable value: {error}") from None
 
 
@@ -61,11 +61,15 @@ def _pack(value: Any, depth: int) -> list[Any]:
     raise NotPlain(f"a {kind.__name__} is not a plain value")
 
 
+def _complex(real: str, imaginary: str) -> complex:
+    return complex(float(real), float(imaginary))
+
+
 _READ_SCALAR: dict[str, tuple[type, Callable[[Any], Any]]] = {
     "b": (bool, bool),
     "i": (str, lambda text: int(text, 16)),
     "f": (str, float),
-    "c": (list, lambda pair: complex(float(pair[0]), float(pair[1]))),
+    "c": (list, lambda pair: _complex(*pair)),
     "s": (str, str),
     "y": (str, bytes.fromhex),
 }

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cascade_rl.sandbox import bubblewrap, kernel, landlock
+from cascade_rl.sandbox.child import COMMON
 from cascade_rl.sandbox.runner import Init
 from cascade_rl.sandbox.tiers import (
     DEVICES,
@@ -74,7 +75,8 @@ def main(fd: int, tier: str, compiler: str | None) -> None:
     The first message says that the tier was reached, or why it was `refused`.
     """
     channel = socket.socket(fileno=fd)
-    for name in PRELOADED:
+    # In T3 the library may be out of the programs' reach, for want of anything to show it with.
+    for name in (*PRELOADED, *(COMMON if tier == T3 else ())):
         importlib.import_module(name)
     try:
         scratch = _enter(tier, compiler is not None)

@@ -130,6 +130,10 @@ def verify_swe_resolved(problem: Problem, text: str) -> Verdict:
     if not isinstance(reference, Patch) or not tests:
         return unjudged("invalid", "a resolved check needs files and extra['tests']")
     try:
+        golden = apply_diff(reference.files, reference.patch)
+    except Unparsable as error:
+        return unjudged("invalid", f"golden patch: {error}")
+    try:
         changed = edited_files(reference, text)
     except Unparsable as error:
         return wrong(f"unparsable: {error}")
@@ -137,7 +141,14 @@ def verify_swe_resolved(problem: Problem, text: str) -> Verdict:
     shown = reference.shown or tuple(reference.files)
     entry = problem.extra.get("entry_file", shown[0])
     modules = tuple((path, body) for path, body in after.items() if path.endswith(".py"))
-    program = Program(after.get(entry, ""), "assert", tuple(tests), files=modules)
+    known = {*reference.files, *golden}
+    program = Program(
+        after.get(entry, ""),
+        "assert",
+        tuple(tests),
+        files=modules,
+        importable=tuple(path for path, _ in modules if path in known),
+    )
     outcome = default_sandbox().run(program, Limits())
     verdict = judge(outcome, lambda index, value: "")
     return replace(right(), tier=outcome.tier) if verdict is None else verdict

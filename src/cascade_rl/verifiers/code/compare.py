@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from cascade_rl.sandbox.values import same
+from cascade_rl.sandbox.values import encode, same
 from cascade_rl.types import CallTest
 
 _BLANKS = " \t\r\f\v"
@@ -78,7 +78,7 @@ def _near(found: Any, expected: Any, tolerance: float) -> bool:
             _near(a, b, tolerance) for a, b in zip(found, expected, strict=True)
         )
     if type(found) is dict:
-        return same(sorted(map(repr, found)), sorted(map(repr, expected))) and all(
+        return same(sorted(map(encode, found)), sorted(map(encode, expected))) and all(
             _near(value, expected[key], tolerance) for key, value in found.items()
         )
     return same(found, expected)
