@@ -23,7 +23,7 @@ from cascade_rl.verifiers.similarity import SIMILARITIES, swe_rl_similarity, tri
 
 __all__ = ["VERSION", "edited_files", "swe_rl_similarity", "verify_swe", "verify_swe_resolved"]
 
-VERSION = "swe-2"
+VERSION = "swe-3"
 MAX_EDIT = 400_000
 MAX_SOURCE = 200_000
 """Characters of Python that are parsed to compare syntax; longer files compare by blanks."""
