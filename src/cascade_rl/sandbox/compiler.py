@@ -16,8 +16,8 @@ FLAGS = ("-x", "c++", "-std=gnu++17", "-O2", "-pipe", "-fno-diagnostics-color", 
 KEPT, KEPT_BYTES = 8, 32 << 20
 """Binaries in memory, and their bytes together (the last one is kept whatever its size)."""
 
-CompileWith = Callable[[list[str], str], tuple[str, str]]
-"""(command, its output's path) -> (status, reason)."""
+CompileWith = Callable[[list[str]], tuple[str, str]]
+"""command -> (status, reason)."""
 
 
 class Compiler:
@@ -43,7 +43,7 @@ class Compiler:
             self._binaries.move_to_end(source)
             return self._binaries[source], "ok", ""
         target = os.path.join(directory, "program")
-        status, reason = compile_with([self._path, *FLAGS, target, "-"], target)
+        status, reason = compile_with([self._path, *FLAGS, target, "-"])
         if status != "ok":
             return None, "runtime", f"compile error: {reason}"
         fd = _in_memory(target)

@@ -98,7 +98,7 @@ class Init:
     def _compiled(self, request: Request, files: Files) -> tuple[int | None, str, str]:
         """The program's binary, or the status and reason that there is none."""
 
-        def compile_with(command: list[str], path: str) -> tuple[str, str]:
+        def compile_with(command: list[str]) -> tuple[str, str]:
             scratch = self.confinement.scratch
             scratch.renew([], Compiler.DISK_MB)
             limits = {**Compiler.LIMITS, "files": [], "inputs": [request["source"]]}
