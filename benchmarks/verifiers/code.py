@@ -163,7 +163,7 @@ def run() -> list[Duel]:
 
     return [
         duel("code, 1 stdio test: a bare interpreter", *sides("stdio 1"), 2.5),
-        duel("code, 20 stdio tests: verl prime_code", *sides("stdio 20"), 1.5),
+        duel("code, 20 stdio tests: verl prime_code", *sides("stdio 20"), 1.5, rounds=9),
         duel("code, 20 function tests: verl prime_code", *sides("function 20"), 0.9),
     ]
 

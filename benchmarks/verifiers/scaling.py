@@ -1,13 +1,14 @@
 """Two workers of the pool against one, on the same mixed work, on two cores.
 
 Rows of math, instructions and code come interleaved, as completions of a blend do: most take
-well under a millisecond, some need Math-Verify, some run a program. Both sides may use every
-core, so what else the machine does disturbs this part more than the others: it wants two idle
-cores, and repeats itself a few times where they are not.
+well under a millisecond, some need Math-Verify, some run a program. One worker has one core and
+two have two, so what else the machine does disturbs this part more than the others: it wants two
+idle cores, and counts only the rounds in which they were.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 from benchmarks.verifiers.duel import Duel, duel, serve
@@ -56,6 +57,7 @@ def rows(first: int, count: int) -> list[Pair]:
 
 def side(workers: int, count: int = 300) -> None:
     """One side: every turn judges rows that were never seen before, made before the clock runs."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:workers])
     turns = iter([rows(1000 + turn * count, count) for turn in range(ROUNDS + 1)])
     judge = verifier_for("auto")
     with VerifierPool(workers) as pool:

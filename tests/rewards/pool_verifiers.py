@@ -30,6 +30,9 @@ def obedient(problem: Problem, text: str) -> Verdict:
         return failed("timeout", "asked for")
     elif command == "pid":
         return right(f"{os.getpid()} {os.getppid()}")
+    elif command == "cores":
+        time.sleep(0.2)  # so that every worker gets one
+        return right(" ".join(map(str, sorted(os.sched_getaffinity(0)))))
     return right(text)
 
 

@@ -301,6 +301,21 @@ def test_workers_and_sandboxes_end_with_their_owner(number: signal.Signals, fork
             process.kill()
 
 
+# --- cores ------------------------------------------------------------------------------------
+
+
+def test_as_many_workers_as_cores_keep_to_one_each_and_fewer_use_any() -> None:
+    cores = [str(core) for core in sorted(os.sched_getaffinity(0))]
+    if len(cores) < 2:
+        pytest.skip("one core: there is nothing to share out")
+    with VerifierPool(len(cores)) as pool:
+        found = {v.answer for v in pool.map(obedient, [(PROBLEM, "cores")] * 4 * len(cores))}
+    assert found == set(cores)
+    with VerifierPool(len(cores) - 1) as pool:
+        found = {v.answer for v in pool.map(obedient, [(PROBLEM, "cores")] * 4)}
+    assert found == {" ".join(cores)}
+
+
 # --- speed ------------------------------------------------------------------------------------
 
 

@@ -76,6 +76,19 @@ class PoolMetrics:
     running: int = 0
 
 
+def _cores(workers: int) -> list[int | None]:
+    """The core that each worker keeps to, or None where it may use any.
+
+    A worker and what runs below it take turns, so they need one core; left alone, the kernel
+    puts two of them on one core for moments while another idles. Where workers are fewer than
+    cores it finds a free one, and which are the busy ones is not ours to know.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if workers < len(cores):
+        return [None] * workers
+    return [cores[n % len(cores)] for n in range(workers)]
+
+
 class Crew:
     """Threads and worker processes of one pool in one process; a fork makes another crew."""
 
@@ -88,7 +101,7 @@ class Crew:
         self._pace: dict[tuple[bytes, str], float] = {}
         self._answers = self._timeouts = self._infra = self._respawns = self._running = 0
         self._seconds, self._begun, self._ended = 0.0, time.monotonic(), 0.0
-        self._workers = [WorkerProcess(self._closing) for _ in range(workers)]
+        self._workers = [WorkerProcess(self._closing, core) for core in _cores(workers)]
         self._threads = [
             threading.Thread(target=self._serve, args=(worker,), name=f"verifier-{n}", daemon=True)
             for n, worker in enumerate(self._workers)

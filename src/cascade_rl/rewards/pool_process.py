@@ -34,10 +34,13 @@ class Unsendable(Exception):
 
 
 class WorkerProcess:
-    """A worker process, started at its first question. One thread asks; any may `hang_up`."""
+    """A worker process, started at its first question. One thread asks; any may `hang_up`.
 
-    def __init__(self, closing: threading.Event) -> None:
-        self._closing = closing
+    With a `core` it and all it starts run there and nowhere else.
+    """
+
+    def __init__(self, closing: threading.Event, core: int | None = None) -> None:
+        self._closing, self._core = closing, core
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
 
@@ -87,7 +90,7 @@ class WorkerProcess:
             code = (
                 f"import sys; sys.path[:] = {[_SOURCE, *sys.path]!r}; "
                 "from cascade_rl.rewards.pool_worker import main; "
-                f"main({theirs.fileno()}, {os.getpid()})"
+                f"main({theirs.fileno()}, {os.getpid()}, {self._core})"
             )
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],

@@ -113,11 +113,14 @@ class Channel:
         self._link.close()
 
 
-def main(fd: int, parent: int) -> None:
-    """Serve until the pool closes its end or dies."""
+def main(fd: int, parent: int, core: int | None) -> None:
+    """Serve until the pool closes its end or dies; on one core, where one is given."""
     kernel.die_with_parent()
     if os.getppid() != parent:  # it died before the line above
         return
+    if core is not None:
+        with contextlib.suppress(OSError):  # taken from us since; any other will do
+            os.sched_setaffinity(0, [core])
     with contextlib.suppress(OSError):
         os.dup2(2, 1)  # what a verifier prints is no output of the program that owns the pool
     channel = Channel(socket.socket(fileno=fd))

@@ -101,6 +101,50 @@ def prepare_script(source: str) -> Script:
         return Script(source, module, None)
 
 
+_TYPICAL = """
+import sys
+from collections import Counter, defaultdict, deque
+
+class Node:
+    def __init__(self, value):
+        self.value = value
+
+def solve(values, limit):
+    counts, groups, queue, seen = Counter(values), defaultdict(list), deque(values), set(values)
+    for i, value in enumerate(sorted(counts)):
+        groups[value % 2].append(Node(value))
+    while queue:
+        queue.popleft()
+    return sum(counts.values()) + max(seen) + len([*zip(values, values)]) + limit // 2
+
+def main():
+    data = sys.stdin.read().split()
+    line = sys.stdin.readline().strip()
+    values = [int(word) for word in "3 1 2 3".split()] + list(map(int, data))
+    print(solve(values, len(line)), *values)
+    print(f"{1.5:.2f}", "%d" % 3, " ".join(map(str, values)), sep="", end="")
+    try:
+        {}["a"]
+    except KeyError:
+        pass
+
+main()
+"""
+
+
+def warm_up() -> None:
+    """Run a typical script a few times, in the process that others are forked from.
+
+    The interpreter's caches and specialised code are then filled before the fork, where each
+    process would write them for itself, a page at a time.
+    """
+    saved = sys.stdin, sys.stdout, sys.argv[:], sys.path[:], sys.modules["__main__"]
+    for _ in range(20):
+        _run_script(prepare_script(_TYPICAL))
+        decode(encode(([3, -1], "a", {"b": 1.5}, (True, None))))
+        sys.stdin, sys.stdout, sys.argv[:], sys.path[:], sys.modules["__main__"] = saved
+
+
 def run_script(script: Script) -> None:
     """Run it as `__main__` and end the process."""
     _guarded(lambda: _run_script(script))

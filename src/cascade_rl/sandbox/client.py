@@ -183,7 +183,7 @@ class ZygoteSandbox:
         code = _BOOTSTRAP.format(
             path=str(_PACKAGE), fd=theirs.fileno(), tier=tier, compiler=self.compiler
         )
-        command = [sys.executable, "-I", "-S", "-B", "-c", code]
+        command = [sys.executable, "-I", "-S", "-c", code]
         if tier == T1B:
             bwrap = shutil.which("bwrap")
             if bwrap is None:

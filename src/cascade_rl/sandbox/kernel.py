@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import signal
 from typing import Any
 
@@ -27,7 +26,7 @@ _PR_SET_SECCOMP, _PR_SET_KEEPCAPS = 22, 8
 # system call numbers: clone, pivot_root, capget, capset, mount_setattr (x86_64, aarch64)
 _NUMBERS = {"x86_64": (56, 155, 125, 126, 442), "aarch64": (220, 41, 90, 91, 442)}
 _CLONE, _PIVOT_ROOT, _CAPGET, _CAPSET, _MOUNT_SETATTR = _NUMBERS.get(
-    platform.machine(), (-1, -1, -1, -1, -1)
+    os.uname().machine, (-1, -1, -1, -1, -1)
 )
 
 _LIBC = ctypes.PyDLL(None, use_errno=True)  # PyDLL keeps the GIL, which a raw clone needs

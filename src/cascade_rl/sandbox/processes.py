@@ -6,10 +6,10 @@ result goes to. Between the fork and the candidate's first instruction only our 
 
 from __future__ import annotations
 
+import _socket  # bare: `socket` brings modules along whose pages every fork would copy
 import contextlib
 import os
 import signal
-import socket
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -95,7 +95,7 @@ class Forker:
         if self._request["kind"] != "assert":
             return [self._start(self._body, files.input, files.result)]
         # The candidate serves calls; the test code runs beside it and owns the result.
-        ours, theirs = socket.socketpair()
+        ours, theirs = _socket.socketpair()
         discarded = os.memfd_create("discarded")
         request = self._request
         pids = [
@@ -128,7 +128,7 @@ class Template:
     """
 
     def __init__(self, request: Request, confinement: Confinement, files: Files) -> None:
-        self._channel, theirs = socket.socketpair()
+        self._channel, theirs = _socket.socketpair()
         self._channel.settimeout(10 * request["cpu_s"] + 5)
         self._pid = kernel.fork()
         if self._pid == 0:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import struct
 from collections.abc import Iterable
 
@@ -83,23 +82,23 @@ Code = list[tuple[int, int, int, int]]
 
 
 def _numbers(table: Iterable[tuple[str, int, int]]) -> list[int]:
-    arm = platform.machine() == _AARCH64
+    arm = os.uname().machine == _AARCH64
     own = [there if arm else here for _, here, there in table]
     return [number for number in own if number >= 0]
 
 
 def _special(name: str) -> int:
-    return _SPECIAL[name][platform.machine() == _AARCH64]
+    return _SPECIAL[name][os.uname().machine == _AARCH64]
 
 
 def _prologue() -> Code:
     """End a process that calls by another architecture's numbers; then load the number."""
-    arch = _AUDIT_ARCH.get(platform.machine())
+    arch = _AUDIT_ARCH.get(os.uname().machine)
     if arch is None:
-        raise OSError(f"no seccomp filter for {platform.machine()}")
+        raise OSError(f"no seccomp filter for {os.uname().machine}")
     code: Code = [(_LOAD, 0, 0, _ARCH_AT), (_JUMP_EQUAL, 1, 0, arch), (_RETURN, 0, 0, _KILL)]
     code.append((_LOAD, 0, 0, _NUMBER_AT))
-    if platform.machine() == _X86_64:  # x32 calls have the same architecture and bit 30
+    if os.uname().machine == _X86_64:  # x32 calls have the same architecture and bit 30
         code += [(_JUMP_SET, 0, 1, 0x40000000), (_RETURN, 0, 0, _KILL)]
     return code
 

@@ -9,6 +9,7 @@ replaced. Standard library only.
 
 from __future__ import annotations
 
+import _socket  # bare: `socket` brings modules along whose pages every fork would copy
 import atexit
 import gc
 import importlib
@@ -16,13 +17,12 @@ import json
 import os
 import select
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from cascade_rl.sandbox import bubblewrap, kernel, landlock
-from cascade_rl.sandbox.child import COMMON
+from cascade_rl.sandbox.child import COMMON, warm_up
 from cascade_rl.sandbox.runner import Init
 from cascade_rl.sandbox.tiers import (
     DEVICES,
@@ -43,13 +43,13 @@ template imports what its program names besides (`child.COMMON`)."""
 NOBODY = 65534
 
 
-def send_frame(channel: socket.socket, message: Any) -> None:
+def send_frame(channel: _socket.socket, message: Any) -> None:
     """One length-prefixed JSON message."""
     body = json.dumps(message).encode("ascii")
     channel.sendall(len(body).to_bytes(8, "big") + body)
 
 
-def receive_frame(channel: socket.socket) -> Any:
+def receive_frame(channel: _socket.socket) -> Any:
     """The next message, or None at the end of the stream."""
     header = _receive_exactly(channel, 8)
     if header is None:
@@ -58,7 +58,7 @@ def receive_frame(channel: socket.socket) -> Any:
     return None if body is None else json.loads(body)
 
 
-def _receive_exactly(channel: socket.socket, count: int) -> bytes | None:
+def _receive_exactly(channel: _socket.socket, count: int) -> bytes | None:
     parts: list[bytes] = []
     while count:
         part = channel.recv(min(count, 1 << 20))
@@ -74,7 +74,7 @@ def main(fd: int, tier: str, compiler: str | None) -> None:
 
     The first message says that the tier was reached, or why it was `refused`.
     """
-    channel = socket.socket(fileno=fd)
+    channel = _socket.socket(fileno=fd)
     # In T3 the library may be out of the programs' reach, for want of anything to show it with.
     for name in (*PRELOADED, *(COMMON if tier == T3 else ())):
         importlib.import_module(name)
@@ -88,6 +88,7 @@ def main(fd: int, tier: str, compiler: str | None) -> None:
     os.environ.clear()
     sys.path[:] = [path for path in sys.path if path]
     send_frame(channel, {"tier": tier})
+    warm_up()
     gc.collect()
     gc.freeze()  # forks share these pages as long as no collection touches them
     try:
@@ -98,14 +99,14 @@ def main(fd: int, tier: str, compiler: str | None) -> None:
             Scratch(tier, scratch).remove()
 
 
-def _ask(channel: socket.socket, results: list[str]) -> bool:
+def _ask(channel: _socket.socket, results: list[str]) -> bool:
     """Whether the requester wants to see more than these results."""
     send_frame(channel, {"asked": results})
     reply = receive_frame(channel)
     return reply is not None and bool(reply["go_on"])
 
 
-def _run_init(channel: socket.socket, tier: str, scratch: str, compiler: str | None) -> int | None:
+def _run_init(channel: _socket.socket, tier: str, scratch: str, compiler: str | None) -> int | None:
     """Fork the init that serves programs; its wait status, or None once the requester is gone."""
     namespaces = kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC
     pid = kernel.clone(namespaces if tier == T1 else 0)
