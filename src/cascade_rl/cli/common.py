@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 WIDE = 400
 """Columns of output that goes to a file or pipe, where nothing needs to be folded."""
+
+Report = Callable[[int, int], None]
+"""Called with (rows done, bytes or other units done)."""
 
 
 class AnswerPattern(StrEnum):
@@ -63,3 +68,34 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextlib.contextmanager
+def progress(size: int) -> Iterator[Report]:
+    """A line on a terminal's stderr: rows, their rate, the share of `size` done, the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.fields[rows]} rows   {task.fields[rate]:.3g}/s"),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f} %  left"),
+        TimeRemainingColumn(),
+    )
+    screen = Console(stderr=True)
+    bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+    task = bar.add_task("", total=size or None, rows=0, rate=0.0)
+    begun: list[tuple[float, int]] = []
+    shown = 0.0
+
+    def report(rows: int, end: int) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        begun.append((now, rows)) if not begun else None
+        if now - shown > 0.1:
+            rate = (rows - begun[0][1]) / max(now - begun[0][0], 1e-3)
+            bar.update(task, completed=end, rows=rows, rate=rate)
+            shown = now
+
+    with bar:
+        yield report

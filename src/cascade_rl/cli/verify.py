@@ -7,18 +7,17 @@ same command goes on where it was stopped.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cascade_rl.cli.common import AnswerPattern, Policy, duration
+from cascade_rl.cli.common import AnswerPattern, Policy, Report, duration, progress
 from cascade_rl.cli.verdicts import VerdictFile, digest_of, verdict_file
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ _BOM = b"\xef\xbb\xbf"
 
 Line = tuple[bytes, int]
 """A row as it stands in the file, and where it ends there."""
-Report = Callable[[int, int], None]
-"""Called with (rows done, bytes done)."""
 
 
 def verify(
@@ -77,7 +74,7 @@ def verify(
         with (
             rows.open("rb") as source,
             verdict_file(out, digest_of(rows, verifier, options)) as verdicts,
-            _progress(rows.stat().st_size) as report,
+            progress(rows.stat().st_size) as report,
         ):
             _say_what_is_missing(source)
             _judge_all(_lines(source), verdicts, judge, workers, report)
@@ -203,34 +200,3 @@ def _write(item: Verdict | Ticket, end: int, verdicts: VerdictFile, report: Repo
         verdicts.write(item.result(), item.seconds)
     report(verdicts.done, end)
     return end
-
-
-@contextlib.contextmanager
-def _progress(size: int) -> Iterator[Report]:
-    """A line on a terminal's stderr: rows, their rate, the share done and the time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.fields[rows]} rows   {task.fields[rate]:.3g}/s"),
-        BarColumn(),
-        TextColumn("{task.percentage:.0f} %  left"),
-        TimeRemainingColumn(),
-    )
-    screen = Console(stderr=True)
-    bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
-    task = bar.add_task("", total=size or None, rows=0, rate=0.0)
-    begun: list[tuple[float, int]] = []
-    shown = 0.0
-
-    def report(rows: int, end: int) -> None:
-        nonlocal shown
-        now = time.monotonic()
-        begun.append((now, rows)) if not begun else None
-        if now - shown > 0.1:
-            rate = (rows - begun[0][1]) / max(now - begun[0][0], 1e-3)
-            bar.update(task, completed=end, rows=rows, rate=rate)
-            shown = now
-
-    with bar:
-        yield report

@@ -1,4 +1,4 @@
-"""`cascade data`: row files made and read."""
+"""`cascade data mini`: every file of the embedded default."""
 
 from __future__ import annotations
 
@@ -7,15 +7,7 @@ from typing import Annotated
 
 import typer
 
-data_app = typer.Typer(help="Make and inspect row files.", no_args_is_help=False)
 
-
-@data_app.callback()
-def _data() -> None:
-    """Make and inspect row files."""
-
-
-@data_app.command()
 def mini(
     directory: Annotated[Path, typer.Argument(help="where the files go")],
     seed: Annotated[int, typer.Option(help="data seed")] = 0,
