@@ -50,8 +50,9 @@ REFUSED = {
     ),
     "memory in a memfd": "import os\ndef f(x): os.memfd_create('x')",
     "descriptors of its own for a thread": (
-        "import ctypes\ndef f(x):\n"
-        "    if ctypes.CDLL(None).syscall(56, 0x10000 | 0x100 | 0x800, 0, 0, 0, 0) < 0:\n"
+        "import ctypes, os\ndef f(x):\n"
+        "    clone = {'x86_64': 56, 'aarch64': 220}[os.uname().machine]\n"
+        "    if ctypes.CDLL(None).syscall(clone, 0x10000 | 0x100 | 0x800, 0, 0, 0, 0) < 0:\n"
         "        raise OSError"
     ),
     "a tree by open_tree_attr": (

@@ -59,7 +59,7 @@ def reach(name, secret, port, pid):
     if name == 'signal its starter': os.kill(pid, 0)
     if name == 'signal everyone': os.kill(-1, 0)
     if name == 'trace its starter': ok(libc.ptrace(0x4206, pid, 0, 0))
-    if name == 'read memory of its parent': ok(libc.syscall(310, os.getppid(), 0, 0, 0, 0, 0))
+    if name == 'read memory of its parent': ok(libc.process_vm_readv(os.getppid(), 0, 0, 0, 0, 0))
     if name == 'change limits of its parent':
         import resource
         resource.prlimit(os.getppid() or 1, resource.RLIMIT_CPU)
