@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from cascade_rl.data.sources import SOURCES, convert
 from cascade_rl.data.sources.instruct import instructed
 from cascade_rl.errors import DataError
 from cascade_rl.types import Conversation, Pair, Problem
+from tests.data.sources.test_shapes import CASES, CHATS, PAIRS, TIES, filled
 
 KEYS = sorted({key for source in SOURCES.values() for shape in source.shapes for key in shape})
 INNER = (
@@ -59,8 +61,7 @@ def read(raw: Any, name: str | None) -> None:
         row = convert(raw, name)
         written = json.loads(json.dumps(row_dict(row, 0), default=str))
         kind = {Problem: "problem", Conversation: "conversation", Pair: "pair"}[type(row)]
-        with suppress(DataError):
-            parse_row(written, kind)  # type: ignore[arg-type]
+        parse_row(written, kind)  # type: ignore[arg-type]
         assert 0 <= Validation().place(row) < 1 << 64
         if isinstance(row, Problem):
             instructed(row)
@@ -70,12 +71,58 @@ def read(raw: Any, name: str | None) -> None:
 def test_no_row_crashes_a_converter(name: str) -> None:
     for shape in SOURCES[name].shapes or SOURCES["math"].shapes:
 
-        @settings(max_examples=120, deadline=None, database=None)
+        @settings(max_examples=30, deadline=None, database=None)
         @given(rows_of(shape))
         def attempt(raw: dict[str, Any]) -> None:
             read(raw, name)
 
         attempt()
+
+
+RAWS = [
+    raw
+    for raw in (
+        *(filled(case["raw"]) for case in CASES if isinstance(case["raw"], dict)),
+        *(raw for raw, _, _ in PAIRS.values()),
+        *CHATS.values(),
+        *TIES,
+    )
+    if raw
+]
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> dict[str, Any]:
+    """A good row of some source with one or two values, at any depth, replaced or gone."""
+    raw: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(RAWS)))
+    for _ in range(draw(st.integers(1, 2))):
+        _damage(draw, raw)
+    return raw
+
+
+def _damage(draw: st.DrawFn, node: Any) -> None:
+    places = list(node) if isinstance(node, dict) else list(range(len(node)))
+    if not places:
+        return
+    place = draw(st.sampled_from(places))
+    found = node[place]
+    if isinstance(found, str) and found[:1] in "[{" and draw(st.booleans()):
+        with suppress(ValueError):
+            inside = json.loads(found)
+            _damage(draw, inside)
+            node[place] = json.dumps(inside, default=str)
+    elif isinstance(found, dict | list) and draw(st.booleans()):
+        _damage(draw, found)
+    elif draw(st.integers(0, 3)):
+        node[place] = draw(values | encoded)
+    else:
+        del node[place]
+
+
+@settings(max_examples=800, deadline=None)
+@given(damaged())
+def test_no_damaged_row_crashes_its_converter(raw: dict[str, Any]) -> None:
+    read(raw, None)
 
 
 @settings(max_examples=200, deadline=None)
