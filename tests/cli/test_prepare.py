@@ -260,6 +260,27 @@ def corrupt(path: Path) -> Path:
     return path
 
 
+def test_rows_that_parquet_cannot_hold_are_one_error_and_fit_in_lines(
+    cascade: Cascade, tmp_path: Path
+) -> None:
+    prompt = [{"role": "user", "content": "q"}]
+    rows = [
+        {
+            "data_source": "x",
+            "prompt": prompt,
+            "ability": "math",
+            "reward_model": {"style": "rule", "ground_truth": "1"},
+            "extra_info": {"level": level},
+        }
+        for level in (3, "hard")
+    ]
+    source, out = lines(tmp_path / "in.jsonl", rows), tmp_path / "data"
+    done = cascade(*PREPARE, source, "--out", out)
+    assert done.status == 2 and "--jsonl" in done.err and ".unfinished" not in done.err
+    assert names(tmp_path) == ["in.jsonl"]
+    assert cascade(*PREPARE, source, "--out", out, "--jsonl").status == 0
+
+
 BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "corrupt parquet": (lambda p: corrupt(p / "x.parquet"), "Parquet"),
     "an empty parquet": (lambda p: lines(p / "x.parquet", []), "Parquet"),

@@ -184,10 +184,14 @@ class DirectoryStep(Account):
         end = found.end(self._validation)
         for split in ("train", "val"):
             path = self._hidden / ("_".join(filter(None, (group, split))) + self._ending)
-            with RowFile(path) as file:
-                for line in raw_rows(found.rows.path):
-                    if (line["place"] < end) is (split == "val"):
-                        file.write(_placed(line["row"], file.count, split))
+            try:
+                with RowFile(path) as file:
+                    for line in raw_rows(found.rows.path):
+                        if (line["place"] < end) is (split == "val"):
+                            file.write(_placed(line["row"], file.count, split))
+            except DataError as error:  # its path is ours, and so would be its hint
+                message = error.message.replace(str(path), path.name)
+                raise DataError(message, hint="write JSON lines instead:  --jsonl") from None
             if file.count:
                 self.outputs[path.name] = file.count
             else:

@@ -7,11 +7,13 @@ import json
 import os
 import pickle
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cascade_rl import mini
 from cascade_rl.data.references import ground_truth
 from cascade_rl.data.schema import parse_row, row_dict
 from cascade_rl.data.sources import SOURCES, convert, recognised, source_named
@@ -94,6 +96,16 @@ def test_an_unknown_source_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(DataError) as caught:
         source_named("dolcy")
     assert all(name in caught.value.hint for name in SOURCES)
+
+
+@pytest.mark.parametrize("name", mini.NAMES)
+def test_a_row_of_ours_stays_as_it_is(name: str) -> None:
+    for row in mini.rows(name, 0)[:200]:
+        again = convert(json.loads(json.dumps(row_dict(row, 0))))
+        if isinstance(again, Problem):
+            kept = {key: value for key, value in again.extra.items() if key not in ("index", "id")}
+            again = replace(again, extra=kept)
+        assert again == row
 
 
 # --- preferences ------------------------------------------------------------------------------

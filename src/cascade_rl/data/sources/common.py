@@ -132,6 +132,9 @@ ROLES: Mapping[str, Role] = {
     "tool": "tool", "function": "tool", "observation": "tool", "ipython": "tool",
 }  # fmt: skip
 
+BESIDE = ("thought", "mode", "name", "tool_calls")
+"""What a turn of ours has beside its role and content."""
+
 
 def turns_of(value: Any, what: str) -> list[dict[str, Any]]:
     """A chat list, in any of the usual spellings, as dicts with our roles and text contents.
@@ -157,7 +160,7 @@ def _turn(item: Any, what: str) -> dict[str, Any]:
     content = item.get("content", item.get("value"))
     if isinstance(content, list | tuple):
         content = _parts(content, what)
-    kept = {key: item[key] for key in ("thought", "mode", "name", "tool_calls") if item.get(key)}
+    kept = {key: item[key] for key in BESIDE if item.get(key) not in (None, [], ())}
     if content is None and kept.get("tool_calls"):
         content = ""
     if not isinstance(content, str):
