@@ -98,6 +98,7 @@ def test_what_went_in_is_what_came_out_and_the_rejects(
     assert reasons == ["unreadable", "unusable text", "unreadable", "unusable text", "unreadable"]
     assert all(row["detail"] for row in rejects)
     assert done.status == 1 and "are rejects" in done.err
+    assert all(f"\n  {reason}: " in done.err for reason in report["dropped"])
     assert (
         cascade(*PREPARE, source, "--out", out, "--split-by-domain", "--allow-rejects").status == 0
     )
@@ -235,7 +236,8 @@ def test_nothing_is_left_of_a_directory_that_fails(
     with pytest.raises(DataError, match="not readable as Parquet"):
         prepare_directory([str(good), str(bad)], out, *arguments, by_domain=True)
     assert not out.exists()
-    out.mkdir()
+    (out / ".unfinished").mkdir(parents=True)  # as a killed command leaves it
+    (out / ".unfinished" / "math_train.parquet").write_text("")
     (out / "mine.txt").write_text("mine")
 
     def interrupted(row: Any, index: int, split: str) -> Any:
@@ -248,6 +250,35 @@ def test_nothing_is_left_of_a_directory_that_fails(
     assert names(out) == ["mine.txt"]
     prepare_directory([str(good)], out, *arguments, by_domain=True)
     assert "mine.txt" in names(out) and "report.json" in names(out)
+
+
+@pytest.mark.parametrize("out", ["data", "out.parquet"])
+def test_an_interrupted_command_leaves_nothing_and_says_so(
+    out: str, cascade: Cascade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(path: Path) -> Any:
+        yield from math_rows(5)
+        raise KeyboardInterrupt
+
+    source = lines(tmp_path / "in.jsonl", math_rows(5))
+    monkeypatch.setattr("cascade_rl.data.prepare.raw_rows", interrupted)
+    done = cascade(*PREPARE, source, "--out", tmp_path / out)
+    assert done.status == 130 and "nothing was written" in done.err
+    assert names(tmp_path) == ["in.jsonl"]
+
+
+def test_a_prepared_directory_can_be_prepared_again(cascade: Cascade, tmp_path: Path) -> None:
+    source = lines(tmp_path / "in.jsonl", [*dolci_rows(), {"a": 1}])
+    first, second = tmp_path / "first", tmp_path / "second"
+    for given, out in ((source, first), (first, second)):
+        done = cascade(*PREPARE, given, "--out", out, "--split_by_domain", "--allow-rejects")
+        assert done.status == 0
+    assert names(first) == names(second), "rejects and reports are not taken for rows"
+    reports = [json.loads((folder / "report.json").read_text()) for folder in (first, second)]
+    assert reports[0]["outputs"] == reports[1]["outputs"], "and the sides stay the same"
+    assert reports[1]["read"] == reports[1]["kept"] == reports[0]["kept"] == len(DOLCI)
+    abilities = [case["ability"] for case in DOLCI]
+    assert reports[1]["converted_to"] == {name: abilities.count(name) for name in set(abilities)}
 
 
 def corrupt(path: Path) -> Path:

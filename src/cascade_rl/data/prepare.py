@@ -8,6 +8,7 @@ files for each, named as the founding recipe names them.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,13 +88,13 @@ def prepare_directory(
     }
     with DirectoryStep("prepare", out, parameters, validation, ending) as step:
         for row in rows_of(step, inputs, choices):
-            step.keep(row, group_of(row, by_domain))
+            step.keep(row, group_of(row, by_domain=by_domain))
             tick(step)
         _refuse_nothing(step)
     return step
 
 
-def group_of(row: Row, by_domain: bool) -> str:
+def group_of(row: Row, *, by_domain: bool) -> str:
     """What a row's file is called, without `train` or `val`."""
     match row:
         case Problem():
@@ -107,6 +108,7 @@ def group_of(row: Row, by_domain: bool) -> str:
 def rows_of(step: Account, inputs: Sequence[str], choices: Choices) -> Iterator[Row]:
     """The converted rows of all inputs; the others are refused with their reasons."""
     examples = step.details["first_of_each_reason"] = dict[str, str]()
+    converted_to = step.details["converted_to"] = Counter[str]()
     for name in inputs:
         step.inputs.append(name)
         for raw in joined(opened(name, choices)):
@@ -117,6 +119,7 @@ def rows_of(step: Account, inputs: Sequence[str], choices: Choices) -> Iterator[
                 step.refuse(raw.start if isinstance(raw, Unreadable) else raw, *found)
                 examples.setdefault(*found)
             else:
+                converted_to[group_of(found, by_domain=True)] += 1
                 yield found
 
 

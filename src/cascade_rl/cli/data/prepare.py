@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FILES = (".parquet", ".jsonl", ".json", ".csv", ".gz")
 """What ends like this is meant as a file; anything else as a directory."""
 VAL_SHARE = 0.02
+SHOWN = 300
+"""Characters of an example."""
 
 
 Inputs = Annotated[list[str] | None, typer.Argument(help="files, directories, or names on the hub")]
@@ -142,7 +144,9 @@ def _end(step: Account, outputs: dict[Path, int], seconds: float, allow_rejects:
         return 0
     print(
         f"error: {short} of {step.read} rows are rejects, more than {REJECT_LIMIT:.0%}; what was "
-        "kept is written. See the rejects, or pass --allow-rejects",
+        "kept is written. See the rejects, or pass --allow-rejects. The first of each reason:",
         file=sys.stderr,
     )
+    for reason, example in step.details["first_of_each_reason"].items():
+        print(f"  {reason}: {example[:SHOWN]}", file=sys.stderr)
     return 1

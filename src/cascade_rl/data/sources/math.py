@@ -39,7 +39,10 @@ def gsm8k(raw: Raw, source: str) -> Problem:
     """GSM8K: the answer ends with a line `#### number`."""
     rationale, mark, answer = text_of(raw, "answer").rpartition("####")
     if not mark:
-        raise DataError(f"answer is {shown(raw['answer'])}; expected a last line '#### number'")
+        raise DataError(
+            f"answer is {shown(raw['answer'])}; expected GSM8K's last line '#### number', "
+            "or, for other questions with answers, --source math"
+        )
     number = answer_of(answer.replace(",", ""), "what follows ####")
     return _math(raw, source, number, rationale.strip())
 
