@@ -46,7 +46,10 @@ def read_tests(row: Row) -> Tests | None:
         if all(row.get(key) is not None for key in keys):
             try:
                 tests = read(row)
-            except (KeyError, TypeError, ValueError, RecursionError) as error:
+            except (
+                *(AttributeError, KeyError, TypeError, ValueError),
+                *(OverflowError, RecursionError),
+            ) as error:
                 raise DataError(
                     f"tests under {', '.join(keys)} are unreadable: {type(error).__name__}: {error}"
                 ) from None

@@ -49,12 +49,16 @@ class Unreadable:
 def files_of(path: Path) -> list[Path]:
     """The file itself, or every readable file under a directory in order of name.
 
+    Rejects, reports and what is hidden are left out.
     Raises DataError where there is none, or where a file has an ending that is not known.
     """
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if file.is_file() and _kind(file))
         found = [
-            file for file in found if not file.name.endswith((".rejects.jsonl", "report.json"))
+            file
+            for file in found
+            if not file.name.endswith(_OURS)
+            and not any(part.startswith(".") for part in file.relative_to(path).parts)
         ]
         if not found:
             raise DataError(f"{path} holds no file ending in {_endings()}")

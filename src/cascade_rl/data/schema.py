@@ -67,7 +67,7 @@ def parse_problem(row: Mapping[str, Any]) -> Problem:
     extra = present(mapping_at(row, "extra_info", {}))
     domain = choice_at(row, "ability", tuple(REFERENCES))
     truth = text_at(mapping_at(row, "reward_model"), "ground_truth", "reward_model.", default="")
-    prompt = _messages(row, "prompt")
+    prompt = messages_at(row, "prompt")
     mode = _mode(extra, "extra_info.")
     if mode is not None:
         prompt = tuple(with_mode(m, mode) if m.role == "user" else m for m in prompt)
@@ -78,7 +78,7 @@ def parse_problem(row: Mapping[str, Any]) -> Problem:
 def parse_conversation(row: Mapping[str, Any]) -> Conversation:
     """An SFT row; `tools` is a list of signatures, or that list as JSON."""
     source = text_at(row, "source")
-    messages = _messages(row, "messages")
+    messages = messages_at(row, "messages")
     if not any(m.role == "assistant" for m in messages):
         raise DataError("messages has no assistant turn; expected one at least to train on")
     tools = tuple(mappings_at(row, "tools"))
@@ -92,7 +92,7 @@ def parse_pair(row: Mapping[str, Any]) -> Pair:
     if chosen == rejected:
         raise DataError("chosen and rejected are the same text; expected one to be better")
     category = maybe_text_at(row, "category")
-    prompt = _messages(row, "prompt")
+    prompt = messages_at(row, "prompt")
     return Pair(_id(row, row, source), prompt, chosen, rejected, source, category)
 
 
@@ -101,7 +101,8 @@ def with_mode(message: Message, mode: Mode) -> Message:
     return message if message.mode else Message(message.role, message.content, mode=mode)
 
 
-def _messages(row: Mapping[str, Any], key: str) -> tuple[Message, ...]:
+def messages_at(row: Mapping[str, Any], key: str) -> tuple[Message, ...]:
+    """The turns under a key; a text is one user turn. Raises DataError."""
     found = row.get(key)
     if isinstance(found, str):
         found = [{"role": "user", "content": found}]

@@ -27,29 +27,23 @@ from cascade_rl.types import Row
 UNREADABLE = "unreadable"
 
 
-class Step:
-    """Writes OUT, OUT.rejects.jsonl and OUT.report.json.
+class Account:
+    """What went in, what was kept and what was dropped, whatever files it goes to.
 
     `parameters` are what the user chose and are repeated in the report; whatever else is to be
     said goes to `details` before the block ends.
     """
 
-    def __init__(self, command: str, out: Path, parameters: Mapping[str, Any]) -> None:
-        suffix(out)
+    def __init__(
+        self, command: str, out: Path, parameters: Mapping[str, Any], rejects: RowFile
+    ) -> None:
         self.command, self.out, self.parameters = command, out, dict(parameters)
         self.inputs: list[str] = []
         self.kept = 0
         self.dropped: Counter[str] = Counter()
         self.details: dict[str, Any] = {}
         self._begun = time.monotonic()
-        self._stack = ExitStack()
-        self._rows, self._rejects = RowFile(out), RowFile(rejects_path(out))
-
-    def __enter__(self) -> Self:
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self._stack.enter_context(self._rejects)
-        self._stack.enter_context(self._rows)  # ends first: rows that fail leave no rejects
-        return self
+        self._rejects = rejects
 
     def rows(self, path: Path, kind: RowKind | None = None) -> Iterator[Row]:
         """The readable rows of an input; the others are dropped as `unreadable`."""
@@ -59,11 +53,6 @@ class Step:
                 self.refuse(row.row, UNREADABLE, row.reason)
             else:
                 yield row
-
-    def keep(self, row: Row) -> None:
-        """The row goes to the output."""
-        self._rows.write(row_dict(row, self.kept))
-        self.kept += 1
 
     def drop(self, row: Row, reason: str, detail: Any = "") -> None:
         """The row goes to the rejects. `reason` is one of a few, `detail` this row's own."""
@@ -93,6 +82,27 @@ class Step:
             "seconds": round(time.monotonic() - self._begun, 3),
             **self.details,
         }
+
+
+class Step(Account):
+    """Writes OUT, OUT.rejects.jsonl and OUT.report.json."""
+
+    def __init__(self, command: str, out: Path, parameters: Mapping[str, Any]) -> None:
+        suffix(out)
+        super().__init__(command, out, parameters, RowFile(rejects_path(out)))
+        self._stack = ExitStack()
+        self._rows = RowFile(out)
+
+    def __enter__(self) -> Self:
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self._stack.enter_context(self._rejects)
+        self._stack.enter_context(self._rows)  # ends first: rows that fail leave no rejects
+        return self
+
+    def keep(self, row: Row) -> None:
+        """The row goes to the output."""
+        self._rows.write(row_dict(row, self.kept))
+        self.kept += 1
 
     def __exit__(
         self,
