@@ -17,22 +17,24 @@ if TYPE_CHECKING:
     from cascade_rl.data.sft.responses import Teacher
 
 
+Share = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="share of single turns that is joined")
+]
+Rewrite = Annotated[float, typer.Option(min=0.0, max=1.0, help="share that gets a second turn")]
+Sources = Annotated[str, typer.Option(help="sources that may get one, with commas; else all")]
+MostTokens = Annotated[
+    int, typer.Option(min=1, help="most tokens joined, estimated from characters")
+]
+
+
 def multiturn(
     file: Annotated[Path, typer.Argument(help="conversations")],
     out: Annotated[Path, typer.Option(help="where all of them go, longer or as they are")],
-    join: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="share of single turns that is joined")
-    ] = 0.1,
-    rewrite: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="share that gets a second turn")
-    ] = 0.0,
-    rewrite_sources: Annotated[
-        str, typer.Option(help="sources that may get one, with commas; else all")
-    ] = "",
+    join: Share = 0.1,
+    rewrite: Rewrite = 0.0,
+    rewrite_sources: Sources = "",
     max_turns: Annotated[int, typer.Option(min=2, help="most user turns joined")] = 4,
-    max_conversation_tokens: Annotated[
-        int, typer.Option(min=1, help="most tokens joined, estimated from characters")
-    ] = 16384,
+    max_conversation_tokens: MostTokens = 16384,
     seed: Annotated[int, typer.Option(help="of every draw")] = 0,
     endpoint: asking.Url = "",
     model: asking.Model = "",
@@ -71,36 +73,31 @@ def multiturn(
         samples=1, seed=seed, cap=cap, body=body,
         sampling={"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens},
     ) if rewrite else None  # fmt: skip
-    given = [
-        Settings(endpoint, api_key(api_key_env), concurrency, rpm or None, tpm or None, tries,
-                 timeout_s=timeout_s)
-    ] if rewrite else []  # fmt: skip
+    key, rates = api_key(api_key_env), (rpm or None, tpm or None)
+    server = (
+        Settings(endpoint, key, concurrency, *rates, tries=tries, timeout_s=timeout_s)
+        if rewrite
+        else None
+    )
     try:
-        return _multiturn(file, out, plan, asked, given, asking.cache_of(out, cache))
+        return _multiturn(file, out, plan, asked, server, asking.cache_of(out, cache))
     except KeyboardInterrupt:
         return stopped("what is answered is kept" if rewrite else "nothing is written")
 
 
 def _multiturn(
-    file: Path,
-    out: Path,
-    plan: Plan,
-    teacher: Teacher | None,
-    settings: list[Settings],
-    cache: Path,
+    file: Path, out: Path, plan: Plan, teacher: Teacher | None, server: Settings | None, cache: Path
 ) -> int:
-    from contextlib import nullcontext
+    from contextlib import ExitStack
     from dataclasses import asdict
 
     from cascade_rl.data.sft import multiturn as sft
     from cascade_rl.data.step import Step
 
     parameters = asdict(plan) | ({"models": dict(teacher.models)} if teacher else {})
-    with (
-        Step("multiturn", out, parameters) as step,
-        asking.endpoints(settings, cache) if settings else nullcontext([]) as made,
-        progress(0) as report,
-    ):
-        sft.multiturn(step, file, plan, teacher, made[0] if made else None, report)
+    with Step("multiturn", out, parameters) as step, ExitStack() as stack:
+        made = stack.enter_context(asking.endpoints([server], cache)) if server else [None]
+        report = stack.enter_context(progress(0))
+        sft.multiturn(step, file, plan, teacher, made[0], report)
     say(step)
     return 0

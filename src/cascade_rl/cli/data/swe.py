@@ -48,7 +48,7 @@ def swe(
         raise InputError("--out and --rl are the same file", hint="name another:  --rl FILE")
     excluded = repositories(exclude_repos) if exclude_repos else frozenset()
     order = listed(source_order)
-    parameters = {
+    parameters: dict[str, object] = {
         "task": task.value, "exclude_repos": str(exclude_repos or ""), "pairs": pairs,
         "source_order": list(order), "excluded_repositories": len(excluded),
     }  # fmt: skip

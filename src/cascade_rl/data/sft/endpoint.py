@@ -247,7 +247,7 @@ class Endpoint:
         return Failure(UNANSWERED, why)
 
     def _backoff(self, attempt: int) -> float:
-        longest = min(self.settings.backoff_s * 2 ** (attempt - 1), LONGEST_BACKOFF_S)
+        longest = min(self.settings.backoff_s * 2.0 ** (attempt - 1), LONGEST_BACKOFF_S)
         return longest * random.uniform(0.5, 1.0)  # apart, so that not all come back at once
 
     def _heed(self, pace: Pace, response: httpx.Response) -> None:

@@ -191,16 +191,16 @@ def _check_call(call: ToolCall, tools: Mapping[str, Mapping[str, Any]]) -> None:
     elif arguments and schema.keys() == {"type"}:
         raise _Invalid(EXTRA, f"{call.name}: {min(arguments)}; it takes no arguments")
     try:
-        errors = sorted(
+        found = sorted(
             _errors(schema, arguments), key=lambda e: (list(map(str, e.path)), e.message)
         )
     except (Unresolvable, RecursionError) as error:
         raise _Invalid(BAD_SIGNATURE, f"{call.name}: {type(error).__name__}") from None
-    if errors:
-        error = errors[0]
-        reason = {"required": MISSING, "additionalProperties": EXTRA}.get(error.validator, WRONG)
-        where = ".".join(map(str, error.path))
-        raise _Invalid(reason, f"{call.name}{'.' if where else ''}{where}: {error.message[:200]}")
+    if found:
+        first = found[0]
+        reason = {"required": MISSING, "additionalProperties": EXTRA}.get(first.validator, WRONG)
+        where = ".".join(map(str, first.path))
+        raise _Invalid(reason, f"{call.name}{'.' if where else ''}{where}: {first.message[:200]}")
 
 
 def _errors(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> Iterator[Any]:
