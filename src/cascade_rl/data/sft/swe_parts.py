@@ -37,7 +37,7 @@ NOT_JUDGED = "not judged"
 
 MAX_PROGRAM = 100_000
 """Characters of a program that is parsed and run."""
-LIMITS = Limits(cpu_s=10.0, memory_mb=1024)
+LIMITS = Limits()
 
 Refusal = tuple[str, str]
 
