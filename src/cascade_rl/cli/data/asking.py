@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -62,12 +63,11 @@ def teacher(
     body: str,
 ) -> Teacher:
     """Who is asked, and how. `models` are those of think and no_think."""
-    from cascade_rl.cli.data.ending import chosen
     from cascade_rl.data.schema import MODES
     from cascade_rl.data.sft.responses import Teacher
     from cascade_rl.errors import InputError
 
-    wanted = chosen(modes, MODES, "--modes")
+    wanted = _chosen_modes(modes)
     found = {mode: models[mode] for mode in MODES if mode in wanted}
     if ask_mode is AskMode.NONE and len(found) > 1 and len(set(found.values())) == 1:
         raise InputError(
@@ -101,6 +101,31 @@ def endpoints(settings: Sequence[Settings], cache: Path) -> Iterator[list[Endpoi
 
     with Journal(cache) as journal:
         yield [Endpoint(one, journal) for one in settings]
+
+
+def stopped(cache: Path) -> int:
+    """After Ctrl-C: what is left of the work, and how to go on. The exit status."""
+    kept = f"what is answered is kept in {cache}" if cache.exists() else "nothing is written"
+    print(f"stopped; {kept}. Run the same command to go on.", file=sys.stderr)
+    return 130
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The parts of a list written with commas, each once."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _chosen_modes(text: str) -> tuple[str, ...]:
+    from cascade_rl.data.schema import MODES
+    from cascade_rl.errors import InputError
+
+    found = listed(text)
+    if not found or set(found) - set(MODES):
+        raise InputError(
+            f"--modes is {text!r}; expected some of {', '.join(MODES)}",
+            hint=f"for example:  --modes {','.join(MODES)}",
+        )
+    return found
 
 
 def cache_of(out: Path, cache: Path | None) -> Path:

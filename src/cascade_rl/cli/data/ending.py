@@ -1,46 +1,39 @@
-"""How a data command ends: one line an output, or a word on how to go on."""
+"""How a data command ends: a line for each file written, or what to do after an interruption."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import typer
 
 from cascade_rl.cli.common import duration
 
 if TYPE_CHECKING:
     from cascade_rl.data.step import Step
 
-INTERRUPTED = 130
+
+def ending(step: Step) -> None:
+    """Print what was kept, what was dropped and why, and where it is."""
+    from cascade_rl.data.rows import rejects_path
+    from cascade_rl.data.step import report_path
+
+    report = step.report()
+    print(f"{step.out}  {step.kept} rows kept, in {duration(report['seconds'])}")
+    reasons = ", ".join(f"{count} {reason}" for reason, count in report["dropped"].items())
+    print(
+        f"{rejects_path(step.out)}  {step.dropped.total()} dropped" + f": {reasons}" * bool(reasons)
+    )
+    print(report_path(step.out))
 
 
-def say(step: Step) -> None:
-    """Path, rows kept, rows dropped by reason, seconds."""
-    dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(step.dropped.items()))
-    took = duration(step.report()["seconds"])
-    print(f"{step.out}  {step.kept} kept, dropped: {dropped or 'none'}, in {took}")
-
-
-def stopped(kept: str = "nothing is written") -> int:
-    """After Ctrl-C: what is left of the work, and how to go on. The exit status."""
-    print(f"stopped; {kept}. Run the same command to go on.", file=sys.stderr)
-    return INTERRUPTED
-
-
-def listed(text: str) -> tuple[str, ...]:
-    """The parts of a list written with commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def chosen(text: str, choices: Sequence[str], option: str) -> tuple[str, ...]:
-    """The parts of a list written with commas, each one of the choices. Raises InputError."""
-    from cascade_rl.errors import InputError
-
-    found = tuple(dict.fromkeys(listed(text)))
-    unknown = [part for part in found if part not in choices]
-    if unknown or not found:
-        raise InputError(
-            f"{option} is {text!r}; expected some of {','.join(choices)}",
-            hint=f"for example:  {option} {','.join(choices)}",
-        )
-    return found
+@contextmanager
+def interrupted() -> Iterator[None]:
+    """Ctrl-C ends in status 130 and a sentence; nothing is half written."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("stopped; nothing is written. Run the same command again.", file=sys.stderr)
+        raise typer.Exit(130) from None

@@ -10,7 +10,7 @@ import typer
 
 from cascade_rl.cli.common import progress
 from cascade_rl.cli.data import asking
-from cascade_rl.cli.data.ending import say, stopped
+from cascade_rl.cli.data.ending import ending
 
 if TYPE_CHECKING:
     from cascade_rl.data.sft.endpoint import Settings
@@ -72,7 +72,7 @@ def generate(
     try:
         return _generate(file, out, asked, given, place, judge_model, workers, record=record)
     except KeyboardInterrupt:
-        return stopped(f"what is answered is kept in {place}")
+        return asking.stopped(asking.cache_of(out, cache))
 
 
 def _generate(
@@ -107,7 +107,7 @@ def _generate(
         sources = sft.Sources(teacher, made[0], second, made[-1] if second else None)
         sft.generate(step, file, sources, pool=pool, record=record, report=report)
         missing = _missing(sources)
-    say(step)
+    ending(step)
     return missing
 
 
@@ -117,8 +117,12 @@ def _missing(sources: Sources) -> int:
 
     from cascade_rl.data.sft.endpoint import UNANSWERED
 
-    used = [e for e in (sources.endpoint, sources.second_endpoint) if e is not None]
-    failures = [f for e in used for f in e.failures.values() if f.reason == UNANSWERED]
+    failures = [
+        failure
+        for endpoint in sources.used()
+        for failure in endpoint.failures.values()
+        if failure.reason == UNANSWERED
+    ]
     if not failures:
         return 0
     what = f"{len(failures)} requests got no answer; the last: {failures[-1].detail}"

@@ -9,7 +9,7 @@ import typer
 
 from cascade_rl.cli.common import progress
 from cascade_rl.cli.data import asking
-from cascade_rl.cli.data.ending import listed, say, stopped
+from cascade_rl.cli.data.ending import ending
 
 if TYPE_CHECKING:
     from cascade_rl.data.sft.endpoint import Settings
@@ -66,7 +66,7 @@ def multiturn(
         raise InputError(
             "--rewrite needs a model that writes", hint="name one:  --endpoint URL --model NAME"
         )
-    sources = listed(rewrite_sources)
+    sources = asking.listed(rewrite_sources)
     plan = Plan(join, rewrite, max_turns, max_conversation_tokens, sources, seed)
     asked = asking.teacher(
         {"think": model, "no_think": no_think_model or model}, modes, ask_mode,
@@ -82,7 +82,7 @@ def multiturn(
     try:
         return _multiturn(file, out, plan, asked, server, asking.cache_of(out, cache))
     except KeyboardInterrupt:
-        return stopped("what is answered is kept" if rewrite else "nothing is written")
+        return asking.stopped(asking.cache_of(out, cache))
 
 
 def _multiturn(
@@ -99,5 +99,5 @@ def _multiturn(
         made = stack.enter_context(asking.endpoints([server], cache)) if server else [None]
         report = stack.enter_context(progress(0))
         sft.multiturn(step, file, plan, teacher, made[0], report)
-    say(step)
+    ending(step)
     return 0

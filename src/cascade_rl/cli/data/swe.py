@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_rl.cli.data.ending import listed, say, stopped
+from cascade_rl.cli.data.asking import listed
+from cascade_rl.cli.data.ending import ending, interrupted
 
 if TYPE_CHECKING:
     from cascade_rl.data.sft.swe import Selection
@@ -52,13 +53,11 @@ def swe(
         "task": task.value, "exclude_repos": str(exclude_repos or ""), "pairs": pairs,
         "source_order": list(order), "excluded_repositories": len(excluded),
     }  # fmt: skip
-    try:
+    with interrupted():
         selection = select(files, excluded, order)
         if rl is not None and task is Task.REPAIR:
             return _repair(files, out, rl, selection, frozenset(listed(pairs)), parameters)
         return _part(task, files, out, selection, most, parameters)
-    except KeyboardInterrupt:
-        return stopped()
 
 
 def _repair(
@@ -74,8 +73,8 @@ def _repair(
 
     with Step("swe", out, parameters) as first, Step("swe", rl, parameters) as second:
         repair(first, second, files, Split(selection, pairs))
-    say(first)
-    say(second)
+    ending(first)
+    ending(second)
     return 0
 
 
@@ -100,5 +99,5 @@ def _part(
             swe_parts.localization(step, files, selection, most)
         else:
             swe_parts.tests(step, files, selection, default_sandbox())
-    say(step)
+    ending(step)
     return 1 if step.dropped[swe_parts.NOT_JUDGED] else 0

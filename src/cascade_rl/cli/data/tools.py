@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cascade_rl.cli.data.ending import say, stopped
+from cascade_rl.cli.data.ending import ending, interrupted
 
 
 def tools(
@@ -21,12 +21,9 @@ def tools(
     from cascade_rl.data.sft.tools import check_tools
     from cascade_rl.data.step import Step
 
-    try:
-        with Step("tools", out, {"allow_final_call": allow_final_call}) as step:
-            check_tools(step, file, allow_final_call=allow_final_call)
-    except KeyboardInterrupt:
-        return stopped()
-    say(step)
+    with interrupted(), Step("tools", out, {"allow_final_call": allow_final_call}) as step:
+        check_tools(step, file, allow_final_call=allow_final_call)
+    ending(step)
     kinds = ", ".join(f"{count} {kind}" for kind, count in step.details["kinds"].items())
     print(f"  {kinds}; {step.details['tools_per_conversation']} tools a conversation")
     return 0

@@ -60,7 +60,9 @@ class SecondModel:
     """The model that cross-validates, and how it is asked."""
 
     model: str
-    sampling: Mapping[str, Any] = field(default_factory=lambda: {"temperature": 0.0})
+    sampling: Mapping[str, Any] = field(
+        default_factory=lambda: {"temperature": 0.0, "max_tokens": 8192}
+    )
 
     def ask(self, candidate: Candidate) -> Ask:
         """The question whether its own answer agrees with the candidate's."""

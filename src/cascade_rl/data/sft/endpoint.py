@@ -92,7 +92,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How an endpoint is asked. `url` is the base that usually ends in `/v1`."""
+    """How an endpoint is asked. `url` is the base that usually ends in `/v1`.
+
+    `timeout_s` is for a whole answer; `backoff_s` is the first pause, which then doubles.
+    """
 
     url: str
     api_key: str = field(default="", repr=False)
@@ -227,12 +230,13 @@ class Endpoint:
                 await asyncio.sleep(self._backoff(attempt))
             await pace.turn(estimate)
             try:
-                response = await client.post(url, json=body)
+                async with asyncio.timeout(self.settings.timeout_s):
+                    response = await client.post(url, json=body)
                 if response.is_success:
                     reply, used = _read(response.json())
                     pace.correct(used - estimate if used else 0.0)
                     return reply
-            except httpx.TransportError as error:  # time-outs and torn connections among them
+            except (httpx.RequestError, TimeoutError) as error:  # torn connections among them
                 why = f"{type(error).__name__} {error}".strip()
                 continue
             except (ValueError, LookupError, TypeError, AttributeError) as error:

@@ -46,6 +46,13 @@ class Sources:
     second: SecondModel | None = None
     second_endpoint: Endpoint | None = None
 
+    def used(self) -> list[Endpoint]:
+        """The endpoints, each once."""
+        other = self.second_endpoint
+        return (
+            [self.endpoint] if other is None or other is self.endpoint else [self.endpoint, other]
+        )
+
 
 def generate(
     step: Step,
@@ -161,7 +168,7 @@ def _record(step: Step, path: Path, sources: Sources) -> None:
 
 def _counts(sources: Sources) -> dict[str, Any]:
     """What the endpoints were asked; the journal's answers cost nothing."""
-    used = [e for e in (sources.endpoint, sources.second_endpoint) if e is not None]
+    used = sources.used()
     return {
         "paid": sum(e.asked for e in used),
         "from_cache": sum(e.kept for e in used),

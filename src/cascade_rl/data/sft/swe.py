@@ -135,7 +135,8 @@ def select(
     rank = {source: place for place, source in enumerate(order)}
     keeper: dict[str, str] = {}
     for row in (row for path in paths for row in readable(path)):
-        if isinstance(row, Problem) and (commit := commit_of(row)):
+        useful = isinstance(row, Problem) and isinstance(row.reference, Patch)
+        if isinstance(row, Problem) and useful and responses_of(row) and (commit := commit_of(row)):
             rival = keeper.setdefault(commit, row.source)
             keeper[commit] = min(rival, row.source, key=lambda s: (rank.get(s, len(rank)), s))
     return Selection(excluded, keeper)
