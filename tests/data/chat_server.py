@@ -119,11 +119,18 @@ def handler_for(state: ChatServer) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of clients that are killed."""
+
+    def handle_error(self, *args: Any) -> None:
+        pass
+
+
 @contextmanager
 def chat_server(answers: Answers = sums, delay_s: float = 0.0) -> Iterator[ChatServer]:
     """Serve in threads until the block ends."""
     state = ChatServer(answers, delay_s)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler_for(state)) as server:
+    with Server(("127.0.0.1", 0), handler_for(state)) as server:
         state.url = f"http://127.0.0.1:{server.server_port}/v1"
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()

@@ -275,6 +275,26 @@ def test_wrong_options_are_a_sentence_and_leave_nothing(
     assert list(tmp_path.iterdir()) == [rows] and not server.requests
 
 
+def test_a_file_that_is_not_there_is_a_sentence_and_leaves_nothing(
+    server: ChatServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(server, tmp_path / "absent.jsonl", tmp_path / "out.jsonl") == 2
+    assert "absent.jsonl does not exist" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_is_not_there_ends_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "in.jsonl"
+    write_rows(rows, [problem(n) for n in range(10)])
+    command = ["data", "generate", str(rows), "--out", str(tmp_path / "out.jsonl"), "--model", "m",
+               "--endpoint", "http://127.0.0.1:9/v1", "--tries", "1"]  # fmt: skip
+    assert status_of(command) == 1
+    assert "run the same command to go on" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [rows]
+
+
 # --- killed and continued -----------------------------------------------------------------------
 
 CONCURRENCY = 8

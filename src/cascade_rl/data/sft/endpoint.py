@@ -239,7 +239,7 @@ class Endpoint:
             except (httpx.RequestError, TimeoutError) as error:  # torn connections among them
                 why = f"{type(error).__name__} {error}".strip()
                 continue
-            except (ValueError, LookupError, TypeError, AttributeError) as error:
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
                 why = f"what came is no chat completion: {type(error).__name__} {error}"
                 continue
             why = self._said(response)
@@ -311,7 +311,11 @@ def _values(ask: Ask, reply: Reply) -> dict[str, Any]:
 
 
 def with_flag(messages: Sequence[Message], mode: str) -> tuple[Message, ...]:
-    """The turns as sent where the mode is a word at the end of every user turn."""
+    """The turns as sent where the mode is a word at the end of every user turn.
+
+    A turn that has a mode of its own keeps it.
+    """
     return tuple(
-        Message(m.role, f"{m.content} /{mode}") if m.role == "user" else m for m in messages
+        Message(m.role, f"{m.content} /{m.mode or mode}") if m.role == "user" else m
+        for m in messages
     )

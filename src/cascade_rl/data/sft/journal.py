@@ -107,5 +107,8 @@ class Journal:
         where: TracebackType | None,
     ) -> None:
         self._places.close()
-        os.fsync(self._file)
+        if self._end == 0:
+            self.path.unlink(missing_ok=True)  # nothing was answered
+        else:
+            os.fsync(self._file)
         os.close(self._file)

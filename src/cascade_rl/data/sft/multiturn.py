@@ -124,7 +124,7 @@ class Share:
 
     def take(self) -> bool:
         """Whether the next one is taken."""
-        taken = self._rng.random() * self._left < self.wanted
+        taken = self.wanted > 0 and self._rng.random() * self._left < self.wanted
         self._left -= 1
         self.wanted -= taken
         return taken
@@ -153,12 +153,12 @@ class Chosen:
 
 
 def choose(plan: Plan, rows: Callable[[], Iterable[Row]]) -> Chosen:
-    """Count what the shares are of, in two passes: rows to rewrite first, then those left."""
-    rewritable = sum(plan.can_rewrite(row) for row in rows())
+    """Count what the shares are of, a pass for each: rows to rewrite first, then those left."""
+    rewritable = sum(plan.can_rewrite(row) for row in rows()) if plan.rewrite else 0
     rewritten = round(plan.rewrite * rewritable)
     first = Chosen(rewritable, rewritten, 0, 0)
     left = (row for row, fate in first.fates(plan, rows()) if fate != "rewritten")
-    joinable = sum(plan.can_join(row) for row in left)
+    joinable = sum(plan.can_join(row) for row in left) if plan.join else 0
     joined = round(plan.join * joinable)
     if joined == 1 or (plan.max_turns == 2 and joined % 2):
         joined -= 1  # one row has no partner
@@ -239,7 +239,7 @@ def rewrite_ask(teacher: Teacher, plan: Plan, row: Conversation) -> tuple[Ask, M
 
     The wording and the mode depend on the row and the seed only, not on its place in the file.
     """
-    question, answer = row.messages
+    question, answer = flagged(row).messages
     rng = random.Random(digest_text(str(plan.seed), question.content, answer.content))
     mode = rng.choice(tuple(teacher.models))
     turn = Message("user", rng.choice(REWRITES), mode=mode)
