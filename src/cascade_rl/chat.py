@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -284,6 +285,21 @@ def _refuse_constant(name: str) -> Any:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+# --- text that a server cannot take for template tokens ----------------------------------------
+
+_TEMPLATE = re.compile(
+    r"<(?=[|｜])|<(?=/?(?:s|bos|eos|pad|unk|think|start_of_turn|end_of_turn)>)"
+    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\])|<(?=</?SYS>>)",
+    re.IGNORECASE,
+)
+
+
+def harmless(text: str) -> str:
+    """The text with a blank after what begins a template token, and without lone surrogates."""
+    valid = text.encode("utf-8", "replace").decode("utf-8")
+    return _TEMPLATE.sub(lambda found: found[0] + " ", valid)
 
 
 # --- the same template for transformers, vLLM and everyone else -------------------------------

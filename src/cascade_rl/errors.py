@@ -10,6 +10,7 @@ Each message says what was found, what was expected and what to type next.
     ├── CheckpointError       exit 2: a checkpoint is missing, truncated or not what it claims
     ├── TrainingError         exit 1: training cannot go on (nan, no signal, infra over limit)
     ├── EvaluationError       exit 1: an evaluation could not be judged completely
+    ├── EndpointError         exit 1: a server gives no answers; those it gave are kept
     └── GateFailed            exit 1: a gate stopped the cascade
 """
 
@@ -58,6 +59,10 @@ class TrainingError(CascadeError):
 
 class EvaluationError(CascadeError):
     """An evaluation could not be judged completely; what was evaluated is kept."""
+
+
+class EndpointError(CascadeError):
+    """A server gives no answers; those it gave are kept."""
 
 
 class GateFailed(CascadeError):

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from cascade_rl.rewards.judge_endpoint import JudgeEndpoint, harmless, p_yes
+from cascade_rl.chat import harmless
+from cascade_rl.rewards.judge_endpoint import JudgeEndpoint, p_yes
 from cascade_rl.types import Message, Patch, Problem
 
 PROBLEM = Problem("p", "swe", (), Patch({"a.py": "x = 1\n"}, "", ("a.py",), "either", "x"), "t")

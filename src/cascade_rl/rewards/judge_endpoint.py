@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import httpx
 
-from cascade_rl.chat import THINK_CLOSE, answer_part
+from cascade_rl.chat import THINK_CLOSE, answer_part, harmless
 from cascade_rl.types import Message, Problem
 from cascade_rl.verifiers.judge_prompt import expert_messages
 
@@ -140,18 +140,3 @@ def _share(written: str, alternatives: Mapping[str, float]) -> float:
     if both < LEAST_MASS or len(alternatives) < 2:
         return math.nan
     return totals["YES"] / both
-
-
-# --- text that a server cannot take for template tokens ----------------------------------------
-
-_TEMPLATE = re.compile(
-    r"<(?=[|｜])|<(?=/?(?:s|bos|eos|pad|unk|think|start_of_turn|end_of_turn)>)"
-    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\])|<(?=</?SYS>>)",
-    re.IGNORECASE,
-)
-
-
-def harmless(text: str) -> str:
-    """The text with a blank after what begins a template token, and without lone surrogates."""
-    valid = text.encode("utf-8", "replace").decode("utf-8")
-    return _TEMPLATE.sub(lambda found: found[0] + " ", valid)

@@ -6,13 +6,21 @@ from collections.abc import Callable, Mapping
 
 import typer
 
+from cascade_rl.cli.data.generate import generate
 from cascade_rl.cli.data.mini import mini
 from cascade_rl.cli.data.prepare import prepare
+from cascade_rl.cli.data.multiturn import multiturn
+from cascade_rl.cli.data.swe import swe
+from cascade_rl.cli.data.tools import tools
 
 data_app = typer.Typer(help="Make, clean, mix and inspect row files.", no_args_is_help=False)
 COMMANDS: Mapping[str, Callable[..., int | None]] = {
     "mini": mini,
     "prepare": prepare,
+    "generate": generate,
+    "multiturn": multiturn,
+    "tools": tools,
+    "swe": swe,
 }
 for name, command in COMMANDS.items():
     data_app.command(name)(command)

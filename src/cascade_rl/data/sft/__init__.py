@@ -1,0 +1,1 @@
+"""SFT rows: responses from an endpoint, checked; longer conversations; tool calls; repairs."""
