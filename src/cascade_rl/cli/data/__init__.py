@@ -7,9 +7,13 @@ from collections.abc import Callable, Mapping
 import typer
 
 from cascade_rl.cli.data.mini import mini
+from cascade_rl.cli.data.passrate import passrate
+from cascade_rl.cli.data.stats import stats
 
 data_app = typer.Typer(help="Make, clean, mix and inspect row files.", no_args_is_help=False)
 COMMANDS: Mapping[str, Callable[..., int | None]] = {
+    "stats": stats,
+    "passrate": passrate,
     "mini": mini,
 }
 for name, command in COMMANDS.items():
