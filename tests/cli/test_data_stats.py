@@ -28,7 +28,7 @@ def rows(tmp_path: Path) -> Path:
 def test_the_tables_say_what_was_counted(cascade: Cascade, rows: Path) -> None:
     done = cascade("data", "stats", rows)
     assert done.status == 0
-    for said in ("instruction_following", "helpsteer", "63.6 %", "11 rows in 1 files",
+    for said in ("instruction_following", "helpsteer", "63.6 %", "11 rows in 1 file, 0 unreadable",
                  "9 different prompts, 2 repeated", "pass rate of 3 rows"):  # fmt: skip
         assert said in done.out
 

@@ -90,6 +90,21 @@ def run(found: Sampling, rows: Path, out: Path, samples: Path | None = None) -> 
     return done
 
 
+@pytest.fixture(scope="module")
+def whole(
+    engine: LocalEngine, model: Checkpoint, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
+    """The output that nothing stopped, by its ending."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_rows(folder / "rows.jsonl", comma_problems(10))
+    found = {}
+    for ending in (".jsonl", ".parquet"):
+        out = folder / f"whole{ending}"
+        assert run(sampling(engine, model), folder / "rows.jsonl", out) == [0, 4, 8, 10]
+        found[ending] = out.read_bytes()
+    return found
+
+
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
     """Ten problems: two batches of four and one of two."""
@@ -153,44 +168,43 @@ def test_the_rate_of_another_model_is_kept_in_a_list_and_that_of_the_same_is_rep
 
 @pytest.mark.parametrize("batches", [0, 1, 2])
 def test_stopped_after_any_batch_it_goes_on_to_the_same_bytes(
-    batches: int, engine: LocalEngine, model: Checkpoint, rows: Path, tmp_path: Path
-) -> None:
-    whole, out = tmp_path / "whole.parquet", tmp_path / "out.parquet"
-    assert run(sampling(engine, model), rows, whole) == [0, 4, 8, 10]
+    batches: int, engine: LocalEngine, model: Checkpoint, rows: Path, tmp_path: Path,
+    whole: dict[str, bytes],
+) -> None:  # fmt: skip
+    out = tmp_path / "out.parquet"
     with pytest.raises(KeyboardInterrupt):
         run(sampling(Interrupted(engine, batches), model), rows, out)
     assert not out.exists()
     assert run(sampling(engine, model), rows, out)[0] == 4 * batches
-    assert out.read_bytes() == whole.read_bytes()
+    assert out.read_bytes() == whole[".parquet"]
     assert not list(tmp_path.glob("*.journal"))
 
 
-@pytest.mark.parametrize("cut", [1, 40, 200, 500, 900])
+@pytest.mark.parametrize("cut", [1, 200, 900])
 def test_a_torn_journal_is_continued_from_its_last_whole_batch(
-    cut: int, engine: LocalEngine, model: Checkpoint, rows: Path, tmp_path: Path
-) -> None:
-    whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
-    run(sampling(engine, model), rows, whole)
+    cut: int, engine: LocalEngine, model: Checkpoint, rows: Path, tmp_path: Path,
+    whole: dict[str, bytes],
+) -> None:  # fmt: skip
+    out = tmp_path / "out.jsonl"
     with pytest.raises(KeyboardInterrupt):
         run(sampling(Interrupted(engine, 2), model), rows, out)
     [path] = tmp_path.glob("*.journal")
     path.write_bytes(path.read_bytes()[:-cut])
     assert run(sampling(engine, model), rows, out)[0] in (0, 4)
-    assert out.read_bytes() == whole.read_bytes()
+    assert out.read_bytes() == whole[".jsonl"]
 
 
 def test_a_complete_journal_is_only_written_out(
-    engine: LocalEngine, model: Checkpoint, rows: Path, tmp_path: Path
+    engine: LocalEngine, model: Checkpoint, rows: Path, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
-    whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
-    run(sampling(engine, model), rows, whole)
+    out = tmp_path / "out.jsonl"
     before = rows.read_text()
     found = sampling(Interrupted(engine, 3), model)
     with pytest.raises(DataError, match="changed"):
         run(replace(found, check=_append(rows)), rows, out)
     rows.write_text(before)
     assert run(sampling(Interrupted(engine, 0), model), rows, out) == [10]
-    assert out.read_bytes() == whole.read_bytes()
+    assert out.read_bytes() == whole[".jsonl"]
 
 
 def _append(rows: Path) -> Any:

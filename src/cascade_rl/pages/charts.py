@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 340, 170
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 10, 36
-MAX_LABELS = 9
+MAX_LABELS, WIDEST = 9, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def histogram(title: str, unit: str, bars: Sequence[Bar]) -> Markup:
     """
     y_ticks = [tick for tick in ticks(0, max(bar.count for bar in bars), 4) if tick == int(tick)]
     top = y_ticks[-1] or 1.0
-    step = (WIDTH - LEFT - RIGHT) / len(bars)
+    step = min(WIDEST, (WIDTH - LEFT - RIGHT) / len(bars))
     every = math.ceil(len(bars) / MAX_LABELS)
     label = f"{title}, {unit}: {sum(bar.count for bar in bars)} in {len(bars)} bins"
     drawn = [

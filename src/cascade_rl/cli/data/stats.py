@@ -73,7 +73,8 @@ def _show(found: Stats) -> None:
     screen.print(_counts(values["counts"]))
     screen.print(_lengths(found))
     prompts, rates = values["prompts"], values["pass_rate"]
-    line = f"{found.rows:,} rows in {len(found.files)} files, {found.unreadable:,} unreadable; "
+    files = f"{len(found.files)} file{'' if len(found.files) == 1 else 's'}"
+    line = f"{found.rows:,} rows in {files}, {found.unreadable:,} unreadable; "
     line += f"{prompts['different']:,} different prompts, {prompts['repeated']:,} repeated"
     _say(line)
     if rates["rows"]:
