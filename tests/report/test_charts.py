@@ -8,7 +8,8 @@ from html import unescape
 
 import pytest
 
-from cascade_rl.report.charts import MAX_POINTS, Curve, line_chart, smoothed, ticks
+from cascade_rl.pages.charts import ticks
+from cascade_rl.report.charts import MAX_POINTS, Curve, line_chart, smoothed
 
 CURVE = Curve("m", "A <metric>", "x & y")
 

@@ -6,15 +6,15 @@ import contextlib
 import difflib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from cascade_rl.config import CascadeRLConfig
+    from cascade_rl.config import BenchmarkConfig, CascadeRLConfig, ChatConfig, LocalConfig
 
 WIDE = 400
 """Columns of output that goes to a file or pipe, where nothing needs to be folded."""
@@ -58,6 +58,41 @@ def load(name: str, sets: Sequence[str] = ()) -> CascadeRLConfig:
         hint = f"did you mean {near[0]!r}?" if near else f"presets: {', '.join(PRESETS)}"
         raise ConfigError(f"{name!r} is neither a file nor a preset", hint=hint)
     return load_config(Path(name), sets)
+
+
+def trained_with(model: Path) -> tuple[ChatConfig, LocalConfig]:
+    """Template and numerics of the run that the model lies in.
+
+    For any other the template that was saved with it, and the defaults.
+    """
+    import yaml
+
+    from cascade_rl.config import LocalConfig
+    from cascade_rl.configfile import parse_config
+    from cascade_rl.engines.local.model import trained_chat
+    from cascade_rl.store.run import CONFIG, Run
+
+    run = model.resolve().parents[2] if len(model.resolve().parts) > 3 else model
+    if not (run / CONFIG).exists():
+        return trained_chat(model), LocalConfig()
+    config = parse_config(yaml.safe_load(Run(run).config_yaml))
+    return config.chat, config.local
+
+
+def protocol_of(values: Mapping[str, Any]) -> BenchmarkConfig:
+    """A protocol made of options. Raises ConfigError that names the wrong one."""
+    from pydantic import ValidationError
+
+    from cascade_rl.config import BenchmarkConfig
+    from cascade_rl.errors import ConfigError
+
+    try:
+        return BenchmarkConfig.model_validate(values)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        option = "--" + "-".join(map(str, wrong["loc"])).replace("_", "-")
+        message = wrong["msg"][:1].lower() + wrong["msg"][1:]
+        raise ConfigError(f"{option} {wrong['input']}: {message}") from None
 
 
 def duration(seconds: float) -> str:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_rl.cli.common import AnswerPattern, Policy, console
+from cascade_rl.cli.common import AnswerPattern, Policy, console, protocol_of, trained_with
 
 if TYPE_CHECKING:
-    from cascade_rl.config import BenchmarkConfig, ChatConfig, LocalConfig
+    from cascade_rl.config import BenchmarkConfig
     from cascade_rl.types import Problem
 
 
@@ -96,7 +96,6 @@ def _evaluate_model(
     model: Path, files: list[str], settings: Mapping[str, object], *, as_json: bool
 ) -> None:
     from cascade_rl.cli.ledger import show
-    from cascade_rl.config import BenchmarkConfig
     from cascade_rl.digests import weights_digest
     from cascade_rl.engines.base import EvaluationJob
     from cascade_rl.engines.local.engine import LocalEngine
@@ -104,7 +103,7 @@ def _evaluate_model(
     from cascade_rl.evaluation.ledger import Evaluated, StageScores, build_ledger
     from cascade_rl.types import Checkpoint
 
-    chat, local = _trained_with(model)
+    chat, local = trained_with(model)
     key = weights_digest(model)
     checkpoint = Checkpoint(key, 0, model, key)
     found: dict[str, Evaluated] = {}
@@ -112,7 +111,7 @@ def _evaluate_model(
     try:
         for file in files:
             name = Path(file.removeprefix("mini:").replace("/", "-")).stem
-            config = BenchmarkConfig.model_validate({"name": name, "file": file, **settings})
+            config = protocol_of({"name": name, "file": file, **settings})
             job = EvaluationJob(config, _problems(config), verifier_of(config), chat, local)
             found[name] = Evaluated(name, tuple(engine.evaluate(checkpoint, job)))
     finally:
@@ -122,21 +121,6 @@ def _evaluate_model(
         print(json.dumps(ledger))
     else:
         show(ledger, console())
-
-
-def _trained_with(model: Path) -> tuple[ChatConfig, LocalConfig]:
-    """Template and numerics of the run that the model lies in; the defaults for any other."""
-    import yaml
-
-    from cascade_rl.config import ChatConfig, LocalConfig
-    from cascade_rl.configfile import parse_config
-    from cascade_rl.store.run import CONFIG, Run
-
-    run = model.resolve().parents[2] if len(model.resolve().parts) > 3 else model
-    if not (run / CONFIG).exists():
-        return ChatConfig(), LocalConfig()
-    config = parse_config(yaml.safe_load(Run(run).config_yaml))
-    return config.chat, config.local
 
 
 def _problems(benchmark: BenchmarkConfig) -> list[Problem]:

@@ -42,10 +42,10 @@ MODES: tuple[Mode, ...] = ("think", "no_think")
 
 
 def kind_of(row: Mapping[str, Any]) -> RowKind:
-    """What a row dict is, by its keys."""
-    if "messages" in row:
+    """What a row dict is, by its keys; in a Parquet file of several kinds each row has them all."""
+    if row.get("messages") is not None:
         return "conversation"
-    return "pair" if "chosen" in row else "problem"
+    return "pair" if row.get("chosen") is not None else "problem"
 
 
 # --- reading ----------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from cascade_rl.pages.charts import ticks
+
 WIDTH, HEIGHT = 340, 190
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 36
 MAX_POINTS = 300
@@ -112,20 +114,6 @@ def _line(places: Sequence[Point], style: str) -> str:
         return f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>'
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     return f'<polyline class="{style}" points="{path}"/>'
-
-
-def ticks(low: float, high: float, count: int, *, whole: bool = False) -> list[float]:
-    """Round values that span [low, high], `count` or a few more; inside it when `whole`."""
-    span = (high - low) or abs(high) or 1.0
-    rough = span / count
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
-    if whole:
-        step = max(1.0, round(step))
-        first = math.ceil(low / step)
-        return [i * step for i in range(first, math.floor(high / step) + 1)] or [low]
-    first, last = math.floor(low / step), math.ceil(high / step)
-    return [round(i * step, 12) for i in range(first, max(last, first + 1) + 1)]
 
 
 def smoothed(values: Sequence[float]) -> list[float]:

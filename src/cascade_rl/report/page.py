@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cascade_rl.evaluation.ledger import Ledger, build_ledger, forgotten
+from cascade_rl.pages import environment
 from cascade_rl.report.charts import CURVES, line_chart
 from cascade_rl.report.graph import picture
 from cascade_rl.report.heatmap import heat_map
@@ -44,21 +44,15 @@ class StagePart:
 
 def page(run: Run) -> str:
     """The whole page as HTML."""
-    environment = Environment(
-        loader=PackageLoader("cascade_rl.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["duration"] = duration
+    templates = environment("cascade_rl.report")
+    templates.filters["duration"] = duration
     records = run.stages()
     parts = [_part(run, record) for record in records[1:]]
     ledger = build_ledger(run.scores())
     notes = {p.record.key: _note(p) for p in parts} | {
         records[0].key: Path(run.plan()["start"]["source"]).name
     }
-    return environment.get_template("template.html").render(
+    return templates.get_template("template.html").render(
         name=yaml.safe_load(run.config_yaml)["name"],
         digest=run.plan()["digest"],
         done=sum(record.done for record in records[1:]),

@@ -12,9 +12,13 @@ from cascade_rl.cli.data.prepare import prepare
 from cascade_rl.cli.data.multiturn import multiturn
 from cascade_rl.cli.data.swe import swe
 from cascade_rl.cli.data.tools import tools
+from cascade_rl.cli.data.passrate import passrate
+from cascade_rl.cli.data.stats import stats
 
 data_app = typer.Typer(help="Make, clean, mix and inspect row files.", no_args_is_help=False)
 COMMANDS: Mapping[str, Callable[..., int | None]] = {
+    "stats": stats,
+    "passrate": passrate,
     "mini": mini,
     "prepare": prepare,
     "generate": generate,
