@@ -223,7 +223,7 @@ def test_the_files_of_mini_go_through_the_command(tmp_path: Path) -> None:
         "sft/2": "sft_stage2",
     }  # fmt: skip
     for name, preset in presets.items():
-        rows = mini.rows(name, 0)
+        rows = mini.rows(name, 0)[:300]
         kept = curated(tmp_path, rows, "--preset", preset, ending="parquet")
         assert len(kept) == len(rows), name
 
@@ -269,10 +269,17 @@ def test_broken_rows_are_counted_and_kept_beside(tmp_path: Path) -> None:
 
 
 def test_tokens_are_counted_by_the_models_own_tokenizer(tmp_path: Path) -> None:
-    from cascade_rl.mini.model import train_tokenizer
+    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
 
-    train_tokenizer().save_pretrained(tmp_path / "model")
+    characters = Tokenizer(models.WordLevel({"<unk>": 0, "7": 1}, unk_token="<unk>"))
+    characters.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    characters.add_special_tokens(
+        [AddedToken(name, special=True) for name in ("<|im_start|>", "<|im_end|>")]
+    )
+    model = tmp_path / "model"
+    PreTrainedTokenizerFast(tokenizer_object=characters).save_pretrained(model)
     talk = Conversation("c", (Message("user", "hi"), Message("assistant", "7" * 40)), "t")
     rule = ("--rules", "response_short=20")
     assert curated(tmp_path, [talk], *rule) == []
-    assert curated(tmp_path, [talk], *rule, "--tokenizer", str(tmp_path / "model")) == ["c"]
+    assert curated(tmp_path, [talk], *rule, "--tokenizer", str(model)) == ["c"]

@@ -123,9 +123,9 @@ def test_math_and_contest_prompts_are_kept_out_of_rlhf(shared_data: Find) -> Non
     asked += [raw["question"] for raw in raw_rows(shared_data("math/gsm8k_test.jsonl"))]
     contest = [raw["content"] for raw in raw_rows(shared_data("code/sf_code_contests.jsonl"))]
     other = [raw["prompt"] for raw in raw_rows(shared_data("if/ifeval_input_data.jsonl"))]
-    assert share_out(asked) > 0.97
+    assert share_out(asked) > 0.95
     assert share_out(contest) == 1.0
-    assert share_out(other) < 0.04
+    assert share_out(other) < 0.02
 
 
 def share_out(texts: list[str]) -> float:
@@ -181,6 +181,8 @@ LONG = {
     "sentences": "In which case? " * 650_000,
     "sums": "1+" * 5_000_000,
     "words": "find the sum sum " * 600_000,
+    "open formulas": "\\[" * 5_000_000,
+    "amounts": "how many " * 1_100_000,
 }
 
 

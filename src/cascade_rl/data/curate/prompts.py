@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 
-from cascade_rl.data.curate.rule import excerpt, question, sentences, without_drawings
+from cascade_rl.data.curate.rule import excerpt, question, sentences
 from cascade_rl.types import Problem, Row
 
 _LATEX = re.compile(
-    r"\\(?:d?frac|sqrt|sum|int|boxed|binom|cdot|leq?|geq?|times|pi|theta|triangle|angle|mathbb"
+    r"\\(?:[dt]?frac|sqrt|sum|int|boxed|[dt]?binom|cdot|leq?|geq?|times|pi|theta|triangle|angle|mathbb"
     r"|overline|circ|equiv|pmod|log|sin|cos|tan|infty|begin\{(?:align|pmatrix|bmatrix|cases))(?![a-z])"
 )
-_FORMULA = re.compile(r"\$([^$\n]{1,200})\$")
-_SYMBOLIC = re.compile(r"[=^_<>]|\d\s*[-+*/]\s*\d|^\s*-?[\w.]{1,12}\s*$")
+_FORMULA = re.compile(r"\$([^$\n]{1,200})\$|\\\[([^\n]{1,400}?)\\\]|\\\(([^\n]{1,200}?)\\\)")
+_SYMBOLIC = re.compile(r"[=^_<>|]|[\w)]\s*[-+*/]\s*[\w(]|\w\(\w|^\s*-?[\w.,]{1,12}\s*$")
 _TWO_WORDS = re.compile(r"[A-Za-z]{3,} [A-Za-z]{3,}")
 _EQUATION = re.compile(
     r"(?<![\w/.])\d*[a-z](?:\^\d+)?\s*[-+*/]\s*\d*[a-z]?(?:\s*[-+*/]\s*\d*[a-z]?(?:\^\d+)?)?\s*="
@@ -37,21 +37,36 @@ _TASK = re.compile(
     r"|question|exercise|homework|puzzle)s? ?[:.]",
     re.IGNORECASE,
 )
+_TERM = re.compile(
+    r"\b(integer|prime|divisor|divisible|multiple|polynomial|probability|triangle|rectangle|pentagon"
+    r"|hexagon|octagon|polygon|quadrilateral|perimeter|area|radius|diameter|circumference|reciprocal"
+    r"|consecutive|digit|remainder|factorial|square root|cube root|arithmetic sequence|geometric"
+    r"|degree|fraction|divisors|distinct|ratio|coefficient|vertices|angle|square inche|cubic inche"
+    r"|inches|ways|even number|odd number|product of|sum of|term of|relatively prime|base \d{1,2}"
+    r"|random|coin|dice?|at least|at most|smallest|largest|greatest|least|positive|function)s?\b",
+    re.IGNORECASE,
+)
+_TERMS = 3
+"""Different words of mathematics from which a question is one of it."""
 _NUMBER = re.compile(
-    r"(?<![\w.])\$?\d[\d,]*(?:\.\d+)?(?![\w])|\b(?:half|twice|thrice|double|triple|two|three|four"
-    r"|five|six|seven|eight|nine|ten|eleven|twelve|dozen|third|quarter)s?\b|\d%",
+    r"(?<![\w.])\$?\d[\d,]*(?:\.\d+)?(?:[a-z]{1,2})?(?!\w)|\b(?:half|twice|thrice|double|triple|two"
+    r"|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|third|fourth|quarter)s?\b",
     re.IGNORECASE,
 )
 _AMOUNT = re.compile(
-    r"\b(?:how (?:many|much|long|far|old|tall|fast|heavy)|what (?:is|was|were|are|will be|would be)"
-    r" (?:the|his|her|their|its) (?:\w{1,14} ){0,3}?(?:total|sum|number|cost|price|average"
-    r"|difference|profit|distance|percentage|fraction|area|perimeter|probability|ratio|weight|age|speed|volume"
-    r"|value|length|radius|remainder|product)|what (?:percentage|percent|fraction|number)"
-    r"|calculate|determine the|by what)\b",
+    r"\b(?:how (?:many|much|long|far|old|tall|fast|heavy|big|high)|what(?:'s| is| was| were| are"
+    r"| will be| would be) (?:the|his|her|their|its|\w{1,14}'s?) (?:\w{1,14} ){0,3}?"
+    r"(?:total|sum|number|cost|price|average|profit|distance|percentage|fraction|area|perimeter|probability|ratio|weight"
+    r"|age|speed|volume|value|length|radius|remainder|product|score|capacity|amount"
+    r"|temperature|salary|bill|population|time|height|combined|average speed)"
+    r"|(?:what|which) (?:percentage|percent|fraction|number|place)|by what)\b[^?]{0,400}\?"
+    r"|\b(?:calculate|determine|find|compute) (?:the|how many|how much|his|her|their) "
+    r"(?:\w{1,14} ){0,3}?"
+    r"(?:total|sum|number|cost|price|average|profit|distance|percentage|amount|many|much)\b",
     re.IGNORECASE,
 )
-_NUMBERS = 3
-"""Numbers from which a story that asks for an amount is a word problem."""
+_NUMBERS = 2
+"""Numbers from which a text that asks for an amount is a word problem."""
 
 _SITES = re.compile(
     r"\b(?:codeforces|leetcode|atcoder|hackerrank|codechef|topcoder|competitive programming"
@@ -95,18 +110,27 @@ _NAMES = {"math": "math prompt", "code": "competitive programming prompt"}
 
 def math_problem(text: str) -> str | None:
     """Formulas, an equation, a task of mathematics, or a story with numbers asking an amount."""
-    text = without_drawings(text)
+    if "[asy]" in text:
+        return "math prompt: a drawing in [asy]"
     for pattern in (_LATEX, _EQUATION, _TASK):
         found = pattern.search(text)
         if found:
             return f"math prompt: {excerpt(text, *found.span())}"
     for formula in _FORMULA.finditer(text):
-        if _SYMBOLIC.search(formula[1]) and not _TWO_WORDS.search(formula[1]):
+        inner = formula[1] or formula[2] or formula[3]
+        if _SYMBOLIC.search(inner) and not _TWO_WORDS.search(inner):
             return f"math prompt: {formula[0]}"
-    amount = next((s for s in sentences(text) if _AMOUNT.search(s) and s.endswith("?")), None)
+    parts = sentences(text)
+    amount = next((part for part in parts if _AMOUNT.search(part)), None)
     if amount and len(_NUMBER.findall(text)) >= _NUMBERS:
         return f"math prompt: {amount[:80]}"
+    terms = {term.lower() for term in _TERM.findall(text)}
+    if len(terms) >= _TERMS and any(map(_ASKS.search, parts)):
+        return f"math prompt: {', '.join(sorted(terms)[:5])}"
     return None
+
+
+_ASKS = re.compile(r"\?$|\b(?:find|compute|calculate|determine|evaluate)\b", re.IGNORECASE)
 
 
 def contest_problem(text: str) -> str | None:
