@@ -252,6 +252,21 @@ def test_nothing_is_left_where_the_input_is_wrong(
         assert sorted(tmp_path.iterdir()) == before
 
 
+def test_an_interrupted_run_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*given: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cascade_rl.data.curate.run._first_hit", interrupt)
+    source = tmp_path / "in.jsonl"
+    write_rows(source, [problem("a")])
+    out = str(tmp_path / "out.parquet")
+    assert status_of(["data", "curate", str(source), "--out", out, "--rules", "proof"]) == 130
+    assert "Run the same command again" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [source]
+
+
 def test_the_list_names_every_rule_and_preset(capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of(["data", "curate", "--list"]) == 0
     said = capsys.readouterr().out

@@ -102,7 +102,11 @@ def _given(tokenizer: Path | None, seed: int) -> Given:
     from cascade_rl.engines.local.model import load_tokenizer
 
     loaded = HFTokenizer(load_tokenizer(tokenizer))
-    return Given(tokens=lambda text: len(loaded.encode_plain(text)), seed=seed)
+    # No tokenizer takes half a surrogate pair: it counts as a question mark.
+    return Given(
+        tokens=lambda text: len(loaded.encode_plain(text.encode("utf-8", "replace").decode())),
+        seed=seed,
+    )
 
 
 def _say(step: Step) -> None:

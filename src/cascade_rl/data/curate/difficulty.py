@@ -1,15 +1,15 @@
 """Difficulty from recorded pass rates: too easy, never solved, or a level of 0 to 8.
 
 A rate is a share, so `6/16` also judges a row of 8 attempts (3 of 8 stays, 4 of 8 goes). One
-surprise: a row may hold rates of several models. A rule for easy problems then asks the lowest
-rate, for hard ones the highest: dropped is what even the weakest model solves, or even the
-strongest cannot. `solved_from=8/8@NAME` asks only models whose name contains NAME.
+surprise: a row may hold the rates of several models. Rules ask the latest, our own before a
+published one; `solved_from=8/8@NAME` asks the models whose name contains NAME. Only `never_solved`
+asks all of them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -20,7 +20,7 @@ from cascade_rl.errors import ConfigError
 from cascade_rl.types import Problem, Row
 
 RATES = ("pass_rate", "pass_rates")
-"""What `cascade data passrate` stores: {"correct", "total", "model"}, or a list of them."""
+"""What `cascade data passrate` stores: {"correct", "total", "model"}, and a list of older ones."""
 MISSING = f"{NOT_RECORDED}: pass rate"
 LEVELS = 8
 """Attempts of which the code levels count the failures."""
@@ -40,14 +40,15 @@ class PassRate:
 
 
 def pass_rates(extra: Mapping[str, Any]) -> list[PassRate]:
-    """Every readable rate in a row's extra_info, ours and those of Dolci's columns.
+    """Every readable rate in a row's extra_info, the latest first and those published last.
 
-    Dolci's are `passrate`, and with it or alone `total_correct_rollouts` of `total_rollouts`.
+    Dolci's columns are `passrate`, and `total_correct_rollouts` of `total_rollouts`.
     """
     found: list[PassRate | None] = []
     for key in RATES:
         values = extra.get(key)
-        found += [_rate(value) for value in (values if isinstance(values, list) else [values])]
+        values = values if isinstance(values, list) else [values]
+        found += [_rate(value) for value in reversed(values)]
     total, correct = extra.get("total_rollouts"), extra.get("total_correct_rollouts")
     published = _counted(correct, total, "") or _share(extra.get("passrate"))
     return [rate for rate in (*found, published) if rate is not None]
@@ -118,7 +119,7 @@ def level_above(value: str, given: Given) -> Check:
         levels = [level for rate in rates if (level := level_of(rate)) is not None]
         if not levels:
             return f"{MISSING} of {LEVELS} attempts"
-        return f"level: {min(levels)}" if min(levels) > highest else None
+        return f"level: {levels[0]}" if levels[0] > highest else None
 
     return check
 
@@ -131,14 +132,13 @@ def level_of(rate: PassRate) -> int | None:
     return int(failures)
 
 
-def _judged(row: Row, model: str, easy: Any) -> str | None:
+def _judged(row: Row, model: str, easy: Callable[[PassRate], bool]) -> str | None:
     rates = _rates(row, model)
     if rates is None:
         return None
     if not rates:
         return MISSING
-    weakest = min(rates, key=lambda rate: rate.share)
-    return f"too easy: {weakest}" if easy(weakest) else None
+    return f"too easy: {rates[0]}" if easy(rates[0]) else None
 
 
 def _rates(row: Row, model: str) -> list[PassRate] | None:

@@ -88,7 +88,7 @@ def length_of(row: Row, tokens: Tokens) -> int | None:
         return max(tokens(assistant_text(turn)) for turn in answers(row))
     lengths = _counts(recorded(row, COUNTS))
     if not lengths:
-        lengths = [tokens(text) for text in recorded_texts(row, ATTEMPTS) or ()]
+        lengths = [tokens(text) for text in recorded_texts(row, ATTEMPTS) or () if text]
     return statistics.median_low(lengths) if lengths else None
 
 

@@ -66,7 +66,7 @@ PRESETS: Mapping[str, Preset] = {
         ("solved_above=6/16",),
     ),
     "nemotron_cascade_code": Preset(
-        "Code RL: 8 of 8 by the policy goes, and 0 of 8 by the strongest model",
+        "Code RL: 8 of 8 by the policy, sampled last, goes; and 0 of 8 by every model",
         f"{CASCADE} section 4.6",
         ("solved_from=8/8", "never_solved"),
     ),

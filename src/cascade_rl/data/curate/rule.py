@@ -103,7 +103,10 @@ def recorded(row: Row, keys: Iterable[str]) -> Any:
 
 
 def recorded_texts(row: Row, keys: Iterable[str]) -> list[str] | None:
-    """The recorded list of texts; None without one. A list of objects gives each one's text."""
+    """The recorded list of texts; None without one. A list of objects gives each one's text.
+
+    A response that was cut off is recorded as null: it comes as an empty text.
+    """
     found = recorded(row, keys)
     if isinstance(found, str):
         return [found]
@@ -114,7 +117,7 @@ def _text(item: Any) -> str:
     if isinstance(item, Mapping):
         found = [item[key] for key in ("text", "content", "response", "answer") if item.get(key)]
         item = found[0] if found else ""
-    return item if isinstance(item, str) else str(item)
+    return item if isinstance(item, str) else "" if item is None else str(item)
 
 
 # --- reading a text ---------------------------------------------------------------------------

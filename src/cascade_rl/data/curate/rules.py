@@ -28,7 +28,9 @@ PAIRS: tuple[Kind, ...] = ("pair",)
 
 RULES: Mapping[str, Rule] = {
     # math_text.py: math problems by their text and reference
-    "multiple_choice": Rule("answers to choose from", MATH, plain(math_text.multiple_choice)),
+    "multiple_choice": Rule(
+        "answers to choose from", (*MATH, "conversation"), plain(math_text.multiple_choice)
+    ),
     "true_false": Rule("yes or no, true or false", MATH, plain(math_text.true_false)),
     "proof": Rule("asks for a proof", MATH, plain(math_text.proof)),
     "sub_questions": Rule("parts (a), (b) that ask", MATH, plain(math_text.sub_questions)),
