@@ -200,14 +200,15 @@ _WORD = re.compile(r"[^\W\d_]{2,30}")
 _ENGLISH = frozenset(
     "the of is and to if what find for how that with are be by such has have from number which "
     "when each this it were can let compute given value there at as many than will his her their "
-    "solve evaluate simplify calculate determine".split()
+    "solve evaluate simplify calculate determine return returns "
+    "write check two three same only not".split()
 )
 """Words that English problems use and its neighbours do not."""
-_ENOUGH_WORDS, _ENGLISH_SHARE, _FOREIGN_SHARE = 6, 0.15, 0.2
+_ENOUGH_WORDS, _ENGLISH_SHARE, _FOREIGN_SHARE = 10, 0.1, 0.2
 
 
 def non_english(row: Row) -> str | None:
-    """A fifth of the letters in another script; or six words and more in another language."""
+    """A fifth of the letters in another script; or ten words and more in another language."""
     prose = without_formulas(question(row))
     if foreign_share(prose) >= _FOREIGN_SHARE:
         return "not English: another script"

@@ -91,6 +91,12 @@ _FUNCTION_TASK = re.compile(
     r"|string|list|matrix|tree|graph|grid|sequence|permutation)s?\b",
     re.IGNORECASE,
 )
+_WRITES_PROGRAM = re.compile(
+    r"\b(?:write|implement|create|give me|complete|fix|debug) (?:\w{1,12} ){0,4}?"
+    r"(?:function (?:that|to|which|in|called|named|for)|program|script|code|class"
+    r"|method|query)\b|^\s*(?:def \w{1,60}\(|import \w)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _ASKED = re.compile(r"\b(?:return|print|output|find|determine|count)\b", re.IGNORECASE)
 _PROGRAM = re.compile(
     r"\b(?:function|program|code|algorithm|python|java|c\+\+|solution|complexity)\b", re.IGNORECASE
@@ -109,7 +115,12 @@ _NAMES = {"math": "math prompt", "code": "competitive programming prompt"}
 
 
 def math_problem(text: str) -> str | None:
-    """Formulas, an equation, a task of mathematics, or a story with numbers asking an amount."""
+    """Formulas, an equation, a task of mathematics, or a story with numbers asking an amount.
+
+    A program that is to be written may compute what it likes.
+    """
+    if _WRITES_PROGRAM.search(text):
+        return None
     if "[asy]" in text:
         return "math prompt: a drawing in [asy]"
     for pattern in (_LATEX, _EQUATION, _TASK):
