@@ -146,17 +146,18 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One SFT row: the loss falls on the assistant turns."""
+    """One SFT row: the loss falls on the assistant turns. `extra` is its extra_info, as it was."""
 
     id: str
     messages: tuple[Message, ...]
     source: str
     tools: tuple[Mapping[str, Any], ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One preference row for a Bradley-Terry reward model."""
+    """One preference row for a Bradley-Terry reward model. `extra` is its extra_info."""
 
     id: str
     prompt: tuple[Message, ...]
@@ -164,6 +165,7 @@ class Pair:
     rejected: str
     source: str
     category: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 Row = Problem | Conversation | Pair

@@ -64,7 +64,7 @@ def parse_row(row: Any, kind: RowKind) -> Row:
 def parse_problem(row: Mapping[str, Any]) -> Problem:
     """A verl row. `extra_info.mode` goes to every user turn that has none of its own."""
     source = text_at(row, "data_source")
-    extra = present(mapping_at(row, "extra_info", {}))
+    extra = _extra(row)
     domain = choice_at(row, "ability", tuple(REFERENCES))
     truth = text_at(mapping_at(row, "reward_model"), "ground_truth", "reward_model.", default="")
     prompt = messages_at(row, "prompt")
@@ -82,7 +82,7 @@ def parse_conversation(row: Mapping[str, Any]) -> Conversation:
     if not any(m.role == "assistant" for m in messages):
         raise DataError("messages has no assistant turn; expected one at least to train on")
     tools = tuple(mappings_at(row, "tools"))
-    return Conversation(_id(row, row, source), messages, source, tools)
+    return Conversation(_id(row, row, source), messages, source, tools, _extra(row))
 
 
 def parse_pair(row: Mapping[str, Any]) -> Pair:
@@ -93,12 +93,16 @@ def parse_pair(row: Mapping[str, Any]) -> Pair:
         raise DataError("chosen and rejected are the same text; expected one to be better")
     category = maybe_text_at(row, "category")
     prompt = messages_at(row, "prompt")
-    return Pair(_id(row, row, source), prompt, chosen, rejected, source, category)
+    return Pair(_id(row, row, source), prompt, chosen, rejected, source, category, _extra(row))
 
 
 def with_mode(message: Message, mode: Mode) -> Message:
     """The user turn with `mode` where it has none."""
     return message if message.mode else Message(message.role, message.content, mode=mode)
+
+
+def _extra(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    return present(mapping_at(row, "extra_info", {}))
 
 
 def messages_at(row: Mapping[str, Any], key: str) -> tuple[Message, ...]:
@@ -180,11 +184,13 @@ def row_dict(row: Row, index: int) -> dict[str, Any]:
                 "extra_info": extra,
             }
         case Conversation():
-            found = {"id": row.id, "source": row.source}
+            found: dict[str, Any] = {"id": row.id, "source": row.source}
             tools = {"tools": [dict(tool) for tool in row.tools]} if row.tools else {}
-            return {**found, "messages": [to_dict(m) for m in row.messages], **tools}
+            found |= {"messages": [to_dict(m) for m in row.messages], **tools}
+            return found | ({"extra_info": dict(row.extra)} if row.extra else {})
         case Pair():
             category = {} if row.category is None else {"category": row.category}
             prompt = [to_dict(m) for m in row.prompt]
             texts = {"chosen": row.chosen, "rejected": row.rejected, "source": row.source}
-            return {"id": row.id, "prompt": prompt, **texts, **category}
+            extras = {"extra_info": dict(row.extra)} if row.extra else {}
+            return {"id": row.id, "prompt": prompt, **texts, **category, **extras}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 from cascade_rl.types import Message
@@ -53,6 +54,15 @@ _ACCENTS = re.compile("[\u0386-\u0390\u03aa-\u03b0\u03c2\u03ca-\u03ce\u1f00-\u1f
 def mixed_language(prompt: Sequence[Message], text: str) -> bool:
     """Whether the prompt is purely English and the completion, thought included, is not."""
     return _foreign(text) and not any(_foreign(message.content) for message in prompt)
+
+
+def foreign_share(text: str) -> float:
+    """The share of a text's letters that are of another script than English and mathematics."""
+    if text.isascii():
+        return 0.0
+    letters = {char: n for char, n in Counter(text).items() if char.isalpha()}
+    foreign = sum(n for char, n in letters.items() if _is_foreign(char))
+    return foreign / max(1, sum(letters.values()))
 
 
 def _foreign(text: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import typer
 
 from cascade_rl.cli.data.generate import generate
+from cascade_rl.cli.data.curate import curate
 from cascade_rl.cli.data.mini import mini
 from cascade_rl.cli.data.prepare import prepare
 from cascade_rl.cli.data.multiturn import multiturn
@@ -19,6 +20,7 @@ data_app = typer.Typer(help="Make, clean, mix and inspect row files.", no_args_i
 COMMANDS: Mapping[str, Callable[..., int | None]] = {
     "stats": stats,
     "passrate": passrate,
+    "curate": curate,
     "mini": mini,
     "prepare": prepare,
     "generate": generate,
