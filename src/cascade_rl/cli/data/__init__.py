@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 
 import typer
 
+from cascade_rl.cli.data.dedup import dedup
 from cascade_rl.cli.data.mini import mini
+from cascade_rl.cli.data.mix import mix
 
 data_app = typer.Typer(help="Make, clean, mix and inspect row files.", no_args_is_help=False)
 COMMANDS: Mapping[str, Callable[..., int | None]] = {
     "mini": mini,
+    "dedup": dedup,
+    "mix": mix,
 }
 for name, command in COMMANDS.items():
     data_app.command(name)(command)
