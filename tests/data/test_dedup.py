@@ -261,6 +261,24 @@ def test_in_math_another_number_is_another_problem(tmp_path: Path) -> None:
     assert len(run(tmp_path, [chat("a", f"{base} 17"), chat("b", f"{base} 18")])[0]) == 1
 
 
+def test_a_crowd_that_shares_an_instruction_takes_no_quadratic_time(tmp_path: Path) -> None:
+    rng = random.Random(13)
+    shared = text(rng, 150)
+    alone = [words(f"{shared} {text(rng, 25)}") for _ in range(1500)]
+    copies = [[*found[:170], "so", *found[170:]] for found in alone[:100]]
+    parents: dict[int, set[int]] = {}
+    with NearIndex(tmp_path / "sets", 0.8) as index:
+        for found in (*alone, *copies):
+            index.add(found)
+        index.finish()
+        index.join(lambda a, b: parents.setdefault(max(a, b), set()).add(min(a, b)), lambda n: n)
+        compared = index.verified
+        assert all(index.query(found, 0, lambda n: n < 1500) for found in copies)
+    joined = sum(n in parents.get(1500 + n, ()) for n in range(100))
+    assert joined == 100 and set(parents) == set(range(1500, 1600))
+    assert compared < 1500 * 1499 / 2 / 5
+
+
 def test_empty_and_one_word_prompts_are_no_near_duplicates(tmp_path: Path) -> None:
     rows = [chat("a", "?"), chat("b", "hello"), chat("c", "goodbye"), chat("d", "")]
     assert run(tmp_path, rows)[0] == ["a", "b", "c", "d"]

@@ -5,6 +5,9 @@ joined. And what is found depends on the two texts alone, not on the order they 
 is proposed when any band of their signatures is equal, and there are so many bands that a pair
 at the threshold is missed once in a thousand at most.
 
+Texts that share a long instruction fill a band with thousands that are not alike. A crowd is
+parted by its next bands, so the time stays near linear; in a crowd more may be missed.
+
 Memory holds the bands, some 400 bytes a text; the sets lie in a file.
 """
 
@@ -16,7 +19,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from datasketch import MinHash
@@ -25,12 +28,14 @@ WIDTH = 5
 PERMUTATIONS = 128
 MISSED = 0.001
 """Share of pairs at the threshold that MinHash may fail to propose."""
+CROWD = 128
+"""Texts with one band in common that are compared with each other."""
 _BATCH = 4096
-_SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 _ODD = np.random.default_rng(20251213).integers(1 << 62, size=PERMUTATIONS, dtype=np.uint64) * 2 + 1
 
 Words = Sequence[str]
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
+Texts = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def bands_for(threshold: float) -> tuple[int, int]:
@@ -48,8 +53,10 @@ def shingles(words: Words) -> Hashes:
     width = min(WIDTH, len(hashes))
     if not width:
         return hashes
-    windows = np.lib.stride_tricks.sliding_window_view(hashes, width)
-    mixed: Hashes = (windows * _ODD[:width]).sum(axis=1, dtype=np.uint64)
+    count = len(hashes) - width + 1
+    mixed = np.zeros(count, np.uint64)
+    for place in range(width):
+        mixed += hashes[place : place + count] * _ODD[place]
     return np.unique(mixed ^ (mixed >> np.uint64(31)))
 
 
@@ -73,7 +80,8 @@ class NearIndex:
         self._minhash = MinHash(num_perm=PERMUTATIONS, hashfunc=_same)
         self._path, self._ends, self._numbers = file, array("q", [0]), array("Q")
         self._bands = array("Q")
-        self._lookup: list[tuple[Hashes, np.ndarray[Any, Any]]] = []
+        self._crowded = np.zeros((0, 0), bool)
+        self._lookup: list[tuple[Hashes, Texts]] = []
 
     def __enter__(self) -> Self:
         self._file = self._path.open("w+b")
@@ -108,6 +116,7 @@ class NearIndex:
         self._sets = np.memmap(self._path, np.uint64, "r", shape=(total,)) if total else empty
         table = np.frombuffer(self._bands, np.uint64).reshape(len(self), self._count)
         self._table = np.ascontiguousarray(table.T)
+        self._crowded = np.zeros(self._table.shape, bool)
         self._bands = array("Q")
 
     def similarity(self, first: int, second: int) -> float | None:
@@ -120,12 +129,15 @@ class NearIndex:
     ) -> tuple[int, float] | None:
         """(number, Jaccard) of the text most like this one, of those allowed; None for none."""
         found = shingles(words)
-        candidates: set[int] = set()
-        for (values, order), value in zip(self._sorted(), self._bands_of(found), strict=True):
-            start, end = (int(np.searchsorted(values, value, side)) for side in _SIDES)
-            candidates.update(order[start:end].tolist())
+        alike = [
+            order[_range(values, value)]
+            for (values, order), value in zip(self._sorted(), self._bands_of(found), strict=True)
+        ]
+        texts, bands = np.unique(np.concatenate(alike), return_counts=True)
+        if len(texts) > CROWD:  # those that share most bands, all that share as many as the last
+            texts = texts[bands >= np.partition(bands, -CROWD)[-CROWD]]
         best: tuple[int, float] | None = None
-        for other in sorted(filter(allowed, candidates)):
+        for other in filter(allowed, texts.tolist()):
             likeness = self._compare(found, numbers, other, self._numbers[other])
             if likeness is not None and (best is None or likeness > best[1]):
                 best = other, likeness
@@ -134,8 +146,8 @@ class NearIndex:
     def join(self, union: Callable[[int, int], None], find: Callable[[int], int]) -> None:
         """Call `union` on texts over the threshold until all that are connected are joined."""
         for band in range(self._count if len(self) else 0):
-            for bucket in self._buckets(band):
-                self._join_bucket(band, bucket, union, find)
+            for bucket in self._buckets(band, np.arange(len(self)), 0):
+                self._join_bucket(band, bucket.tolist(), union, find)
 
     def _join_bucket(
         self,
@@ -159,20 +171,25 @@ class NearIndex:
 
     def _new_pair(self, band: int, first: int, second: int) -> bool:
         """Whether two texts are over the threshold; False where an earlier band has asked."""
-        if (self._table[:band, first] == self._table[:band, second]).any():
+        met = self._table[:band, first] == self._table[:band, second]
+        if (met & ~self._crowded[:band, first]).any():
             return False
         return self.similarity(first, second) is not None
 
-    def _buckets(self, band: int) -> Iterator[list[int]]:
-        """Texts that share a band, two or more."""
-        values, order = _sort(self._table[band])
+    def _buckets(self, band: int, texts: Texts, depth: int) -> Iterator[Texts]:
+        """Of some texts those that share a band, two or more; crowds by further bands too."""
+        values, order = _sort(self._table[(band + depth) % self._count, texts])
         starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
         ends = np.r_[starts[1:], len(values)]
-        for start, end in zip(starts, ends, strict=True):
-            if end - start > 1:
-                yield order[start:end].tolist()
+        for start, end in zip(starts[ends - starts > 1], ends[ends - starts > 1], strict=True):
+            bucket = texts[order[start:end]]
+            if len(bucket) <= CROWD or depth + 1 == self._count:
+                yield bucket
+            else:
+                self._crowded[band, bucket] = True
+                yield from self._buckets(band, bucket, depth + 1)
 
-    def _sorted(self) -> list[tuple[Hashes, np.ndarray[Any, Any]]]:
+    def _sorted(self) -> list[tuple[Hashes, Texts]]:
         """(values, texts) of every band in order of value, made at the first question."""
         if not self._lookup:
             self._lookup = [_sort(band) for band in self._table]
@@ -202,9 +219,14 @@ class NearIndex:
         return likeness if likeness >= self.threshold else None
 
 
-def _sort(values: Hashes) -> tuple[Hashes, np.ndarray[Any, Any]]:
-    order = np.argsort(values, kind="stable").astype(np.uint32)
+def _sort(values: Hashes) -> tuple[Hashes, Texts]:
+    order = np.argsort(values, kind="stable")
     return values[order], order
+
+
+def _range(values: Hashes, value: np.uint64) -> slice:
+    """Where a value stands in sorted ones."""
+    return slice(np.searchsorted(values, value, "left"), np.searchsorted(values, value, "right"))
 
 
 @lru_cache(maxsize=1 << 18)
