@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -252,11 +252,14 @@ def test_what_is_found_is_what_all_pairs_would_find(tmp_path: Path) -> None:
     assert len(kept) == clusters
 
 
-def test_in_math_another_number_is_another_problem(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [math, code])
+def test_in_math_and_code_another_number_is_another_problem(
+    tmp_path: Path, make: Callable[[str, str], Problem]
+) -> None:
     base = text(random.Random(5), 100)
-    rows = [math("a", f"{base} Find 17 of them."), math("b", f"{base} Find 18 of them.")]
+    rows = [make("a", f"{base} Find 17 of them."), make("b", f"{base} Find 18 of them.")]
     assert run(tmp_path, rows)[0] == ["a", "b"]
-    changed = [math("a", f"{base} Find 17 of them."), math("b", f"{base} Find 17 of those.")]
+    changed = [make("a", f"{base} Find 17 of them."), make("b", f"{base} Find 17 of those.")]
     assert len(run(tmp_path, changed)[0]) == 1
     assert len(run(tmp_path, [chat("a", f"{base} 17"), chat("b", f"{base} 18")])[0]) == 1
 
@@ -414,3 +417,35 @@ def test_keys_count_only_where_both_rows_have_them(tmp_path: Path) -> None:
         "a",
         "b",
     ]
+
+
+# --- real rows --------------------------------------------------------------------------------
+
+
+def test_gsm8k_holds_hardly_any_duplicates_and_all_of_itself(
+    tmp_path: Path, shared_data: Callable[[str], Path]
+) -> None:
+    lines = shared_data("math/gsm8k_test.jsonl").read_text().splitlines()
+    rows: list[Row] = [math(str(n), json.loads(line)["question"]) for n, line in enumerate(lines)]
+    kept, _ = run(tmp_path, rows)
+    assert len(rows) == 1319 and len(kept) > 1300
+    assert run(tmp_path, rows, against=rows)[0] == []
+
+
+def test_contest_problems_are_found_again_by_their_samples(
+    tmp_path: Path, shared_data: Callable[[str], Path]
+) -> None:
+    rows, again = [], []
+    for line in shared_data("code/sf_code_contests.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        tests = row["test"] if isinstance(row["test"], list) else json.loads(row["test"])
+        shown = tuple(StdioTest(t["input"]["stdin"], t["output"]["stdout"]) for t in tests)
+        rows.append(code(row["id"], row["content"], Tests(shown)))
+        spaced = row["content"].replace("\n", " \n\n  ")
+        words_first = f"Solve this in Python. {spaced} Good luck!"
+        other = Tests((*reversed(shown), StdioTest("hidden 12345", "hidden 54321")))
+        again.append(code(f"{row['id']}'", words_first, other))
+    kept, rejects = run(tmp_path, again, Rules(by=("io",)), rows)
+    assert all(reject["detail"]["kept"] == name[:-1] for name, reject in rejects.items())
+    assert len(rejects) >= 10 and len(kept) + len(rejects) == len(rows)
+    assert len(run(tmp_path, rows)[0]) == len(rows)

@@ -47,14 +47,17 @@ KEYS_OF: Mapping[Domain, tuple[Key, ...]] = {
     "swe": ("exact", "commit"),  # prompts quote whole files, so near would join other issues
     "chat": ("exact", "near"),
 }
+SAME_NUMBERS: tuple[Domain, ...] = ("math", "code")
+"""Where near rows must hold the same numbers, in whatever order."""
 KEYS_OF_PROMPTS: tuple[Key, ...] = ("exact", "near")
 KEYS_OF_ROWS: tuple[Key, ...] = ("exact",)
 URL_KEYS = ("url", "problem_url", "question_url", "link")
 REPOSITORY_KEYS = ("repo", "repo_name", "repository")
 COMMIT_KEYS = ("base_commit", "base_sha", "commit")
 TRACKING = ("utm_", "ref", "fbclid", "gclid", "locale", "lang")
-LEAST_TEST, LEAST_TESTS = 8, 16
-"""Characters, blanks aside, of a test that says something, and of all such tests together."""
+LEAST_INPUT, LEAST_TEST, LEAST_TESTS = 5, 8, 16
+"""Characters, blanks aside, of the input of a test that says something, of the whole test, and of
+all such tests together. A shorter one stands in many prompts by chance."""
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _CODEFORCES = re.compile(
@@ -68,7 +71,7 @@ class Identity:
 
     `texts` are lists of words: the whole text first, then each user turn of a prompt that has
     several. `values` are 64-bit digests, one for each key but near that the row has. `numbers`
-    is a digest of the numbers in a math prompt, 0 elsewhere.
+    is a digest of the numbers in a prompt where another number is another problem, 0 elsewhere.
     """
 
     keys: tuple[Key, ...]
@@ -94,7 +97,7 @@ def identity(row: Row, by: Sequence[Key] | None = None, scope: Scope | None = No
         for key, read in _READERS.items():
             if key in keys and (found := read(row)):
                 values[key] = digest(found)
-        if row.domain == "math":
+        if row.domain in SAME_NUMBERS:
             numbers = digest(" ".join(sorted(w for w in whole if w.isdigit())))
     return Identity(keys, (whole, *map(words, turns if several else ())), values, numbers)
 
@@ -194,7 +197,7 @@ def _io(problem: Problem) -> str | None:
     if not isinstance(problem.reference, Tests):
         return None
     tests = {_parts(case) for case in problem.reference.cases}
-    telling = sorted(test for test in tests if sum(map(len, test)) >= LEAST_TEST)
+    telling = sorted(filter(_telling, tests))
     prompt = _squeezed(text_of(problem, "prompt"))
     shown = [test for test in telling if all(part in prompt for part in test)]
     for name, chosen in (("shown", shown), ("all", telling)):
@@ -212,6 +215,11 @@ def _parts(case: StdioTest | CallTest | AssertTest) -> tuple[str, ...]:
             return tuple(_squeezed(json.dumps(v, ensure_ascii=False, default=str)) for v in values)
         case AssertTest():
             return (_squeezed(case.code),)
+
+
+def _telling(parts: tuple[str, ...]) -> bool:
+    given = sum(map(len, parts[:-1] or parts))  # an assert is one part
+    return given >= LEAST_INPUT and sum(map(len, parts)) >= LEAST_TEST
 
 
 def _squeezed(text: str) -> str:

@@ -69,8 +69,7 @@ def jaccard(first: Hashes, second: Hashes) -> float:
 class NearIndex:
     """Texts by number, in the order they are added; a context manager that owns one file.
 
-    `add` all texts first, then ask. A text's `numbers` (0: any) must be equal as well: in math
-    another number is another problem.
+    `add` all texts first, then ask. Texts are alike only if their `numbers` (0: any) are equal.
     """
 
     def __init__(self, file: Path, threshold: float) -> None:
