@@ -6,15 +6,17 @@ from collections.abc import Callable, Mapping
 
 import typer
 
-from cascade_rl.cli.data.generate import generate
 from cascade_rl.cli.data.curate import curate
+from cascade_rl.cli.data.dedup import dedup
+from cascade_rl.cli.data.generate import generate
 from cascade_rl.cli.data.mini import mini
-from cascade_rl.cli.data.prepare import prepare
+from cascade_rl.cli.data.mix import mix
 from cascade_rl.cli.data.multiturn import multiturn
+from cascade_rl.cli.data.passrate import passrate
+from cascade_rl.cli.data.prepare import prepare
+from cascade_rl.cli.data.stats import stats
 from cascade_rl.cli.data.swe import swe
 from cascade_rl.cli.data.tools import tools
-from cascade_rl.cli.data.passrate import passrate
-from cascade_rl.cli.data.stats import stats
 
 data_app = typer.Typer(help="Make, clean, mix and inspect row files.", no_args_is_help=False)
 COMMANDS: Mapping[str, Callable[..., int | None]] = {
@@ -27,6 +29,8 @@ COMMANDS: Mapping[str, Callable[..., int | None]] = {
     "multiturn": multiturn,
     "tools": tools,
     "swe": swe,
+    "dedup": dedup,
+    "mix": mix,
 }
 for name, command in COMMANDS.items():
     data_app.command(name)(command)
