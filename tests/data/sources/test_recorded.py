@@ -15,6 +15,7 @@ from cascade_rl.data.references import ground_truth
 from cascade_rl.data.rows import rejects_path
 from cascade_rl.data.schema import parse_row, row_dict
 from cascade_rl.data.sources import convert, recognised
+from cascade_rl.data.sources.common import Unfit
 from cascade_rl.data.sources.instruct import instructed
 from cascade_rl.types import Constraints, Problem, Tests
 from cascade_rl.verifiers import verify
@@ -94,9 +95,8 @@ def problems_of(path: Path) -> list[dict[str, Any]]:
     return list(raw_rows(path))
 
 
-def test_golden_patches_without_files_are_rejects(shared_data: Find, tmp_path: Path) -> None:
-    lines = raw_rows(shared_data("swe/swebench_gold_check_harness.jsonl"))
-    for raw in lines:
+def test_golden_patches_without_files_are_rejects(shared_data: Find) -> None:
+    for raw in raw_rows(shared_data("swe/swebench_gold_check_harness.jsonl")):
         row = {
             "instance_id": raw["instance_id"],
             "repo": "a/b",
@@ -104,7 +104,7 @@ def test_golden_patches_without_files_are_rejects(shared_data: Find, tmp_path: P
             "problem_statement": "It is broken.",
             "patch": raw["model_patch"],
         }
-        with pytest.raises(Exception, match="no file contents"):
+        with pytest.raises(Unfit, match="no file contents"):
             convert(row)
 
 

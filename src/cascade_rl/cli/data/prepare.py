@@ -136,9 +136,11 @@ def _end(step: Account, outputs: dict[Path, int], seconds: float, allow_rejects:
     from cascade_rl.data.rows import REJECT_LIMIT
 
     dropped = ", ".join(f"{count} {reason}" for reason, count in step.dropped.most_common())
+    whole = f"{step.kept} kept, dropped: {dropped or 'none'}, in {duration(seconds)}"
     for path, rows in outputs.items():
-        print(f"{path}  {rows} rows")
-    print(f"{step.kept} kept, dropped: {dropped or 'none'}, in {duration(seconds)}")
+        print(f"{path}  {rows} rows" if path != step.out else f"{path}  {whole}")
+    if step.out not in outputs:
+        print(f"{step.out}  {whole}")
     short = short_of(step)
     if short <= REJECT_LIMIT * step.read or allow_rejects:
         return 0
