@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 
 import typer
 
+from cascade_rl.cli.data.decontaminate import decontaminate
 from cascade_rl.cli.data.mini import mini
 
 data_app = typer.Typer(help="Make, clean, mix and inspect row files.", no_args_is_help=False)
 COMMANDS: Mapping[str, Callable[..., int | None]] = {
+    "decontaminate": decontaminate,
     "mini": mini,
 }
 for name, command in COMMANDS.items():

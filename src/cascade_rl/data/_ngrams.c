@@ -1,0 +1,274 @@
+/* N-gram keys of many texts: what ngrams.py does in Python, at the speed of a corpus.
+ *
+ * The rules are those of normal.py (words), boilerplate.py (phrases) and ngrams.py (keys); a
+ * property test holds both equal. It needs neither Python's headers nor its lock: it is called
+ * through ctypes with buffers that the caller owns. Texts are UTF-8; a character outside ASCII is
+ * replaced by what `fold` has for it, and where it has nothing the call ends and says which.
+ */
+#include <stdint.h>
+#include <string.h>
+
+#define BREAK 0x1f /* no n-gram spans it */
+#define SCRIPT 0x01 /* before the folding of a raised digit */
+
+static const uint64_t FNV_START = 14695981039346656037ULL;
+static const uint64_t FNV_PRIME = 1099511628211ULL;
+static const uint64_t BASE = 0x9e3779b97f4a7c15ULL; /* of the polynomial of word hashes */
+
+typedef struct {
+    const uint32_t *fold;       /* by code point: place in pool, or 0 where it is not known */
+    const uint8_t *pool;        /* texts that end in 0 */
+    const uint64_t *dropped;    /* sorted hashes of commands that are no words */
+    int64_t dropped_count;
+    const uint64_t *phrases;    /* word hashes of all phrases; 0 is any word */
+    const int64_t *phrase_ends;
+    const int64_t *buckets;     /* first phrase of each of 1024 buckets by its first word */
+} Rules;
+
+static inline uint64_t finish(uint64_t hash) {
+    hash ^= hash >> 32;
+    hash *= 0xd6e8feb86659fd93ULL;
+    hash ^= hash >> 32;
+    return hash ? hash : 1; /* 0 is a break */
+}
+
+static inline int is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
+static inline int is_lower(uint8_t c) { return c >= 'a' && c <= 'z'; }
+static inline int is_letter(uint8_t c) { return is_lower(c) || c >= 0x80; }
+
+/* One code point of valid UTF-8 (surrogates included); moves `at` behind it. */
+static inline uint32_t decode(const uint8_t **at) {
+    const uint8_t *p = *at;
+    if (p[0] < 0xe0) {
+        *at = p + 2;
+        return ((p[0] & 0x1fu) << 6) | (p[1] & 0x3fu);
+    }
+    if (p[0] < 0xf0) {
+        *at = p + 3;
+        return ((p[0] & 0x0fu) << 12) | ((p[1] & 0x3fu) << 6) | (p[2] & 0x3fu);
+    }
+    *at = p + 4;
+    return ((p[0] & 0x07u) << 18) | ((p[1] & 0x3fu) << 12) | ((p[2] & 0x3fu) << 6) | (p[3] & 0x3fu);
+}
+
+/* `normal.plain`. Returns the length of out, or -1 with the code point that fold lacks. */
+static int64_t plain(const Rules *rules, const uint8_t *text, const uint8_t *end, uint8_t *out,
+                     int64_t room, int64_t *unknown) {
+    uint8_t *to = out;
+    const uint8_t *limit = out + room;
+    int marks = 0, raised = 0;
+    while (text < end) {
+        uint8_t c = *text;
+        if (c < 0x80) {
+            if (to == limit) return -2;
+            marks |= c == '\'' || c == '\\';
+            *to++ = (c >= 'A' && c <= 'Z') ? c | 0x20 : c;
+            raised = 0;
+            text++;
+            continue;
+        }
+        uint32_t point = decode(&text);
+        uint32_t place = rules->fold[point];
+        if (!place) {
+            *unknown = point;
+            return -1;
+        }
+        const uint8_t *folded = rules->pool + place;
+        int script = *folded == SCRIPT;
+        if (limit - to < 64) return -2; /* no folding is longer */
+        if (script) {
+            folded++;
+            if (!raised) *to++ = ' ';
+        }
+        raised = script;
+        for (; *folded; folded++) {
+            marks |= *folded == '\'' || *folded == '\\';
+            *to++ = *folded;
+        }
+    }
+    if (!marks) return to - out;
+    uint8_t *last = to;
+    to = out;
+    for (const uint8_t *p = out; p < last; p++) {
+        if (*p == '\'') continue;
+        if (*p == '\\' && last - p > 2 && strchr("'\"`^~", p[1]) && p[1] && is_lower(p[2])) {
+            p++;
+            continue;
+        }
+        *to++ = *p;
+    }
+    return to - out;
+}
+
+static int is_dropped(const Rules *rules, uint64_t hash) {
+    int64_t low = 0, high = rules->dropped_count;
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (rules->dropped[middle] < hash) low = middle + 1;
+        else high = middle;
+    }
+    return low < rules->dropped_count && rules->dropped[low] == hash;
+}
+
+static uint64_t hash_of(const uint8_t *p, const uint8_t *end) {
+    uint64_t hash = FNV_START;
+    for (; p < end; p++) hash = (hash ^ *p) * FNV_PRIME;
+    return finish(hash);
+}
+
+/* What a backslash begins; adds its word where it is one. Returns the place behind it. */
+static const uint8_t *command(const Rules *rules, const uint8_t *p, const uint8_t *end,
+                              uint64_t *words, int64_t *count) {
+    const uint8_t *name = p + 1, *q = name;
+    while (q < end && is_lower(*q)) q++;
+    if (q == name) { /* any other character, all of its bytes */
+        if (q < end && *q == BREAK) return q;
+        if (q < end && *q++ >= 0x80)
+            while (q < end && (*q & 0xc0) == 0x80) q++;
+        return q;
+    }
+    int64_t length = q - name;
+    if (q < end && *q == '{' &&
+        ((length == 5 && !memcmp(name, "begin", 5)) || (length == 3 && !memcmp(name, "end", 3)))) {
+        const uint8_t *r = q + 1;
+        while (r < end && (is_lower(*r) || *r == '*')) r++;
+        if (r < end && *r == '}') return r + 1;
+    }
+    if (!is_dropped(rules, hash_of(name, q))) {
+        if (length > 3 && !memcmp(name, "var", 3)) name += 3;
+        words[(*count)++] = hash_of(name, q);
+    }
+    return q;
+}
+
+/* Bytes of a thousands separator at p that three digits follow and no fourth; else 0. */
+static inline int thousands(const uint8_t *p, const uint8_t *end) {
+    int64_t left = end - p;
+    int size = 0;
+    if (left < 4) return 0;
+    if (p[0] == ',') size = (p[1] == '\\' && p[2] == '!') ? 3 : 1;
+    else if (p[0] == '{' && p[1] == ',' && p[2] == '}') size = 3;
+    else if (p[0] == '\\' && p[1] == ',') size = 2;
+    if (!size || left < size + 3) return 0;
+    p += size;
+    if (!is_digit(p[0]) || !is_digit(p[1]) || !is_digit(p[2])) return 0;
+    return (left > size + 3 && is_digit(p[3])) ? 0 : size;
+}
+
+/* `normal.words` as hashes, with 0 for a break. Returns how many. */
+static int64_t lex(const Rules *rules, const uint8_t *p, const uint8_t *end, uint64_t *words) {
+    int64_t count = 0;
+    while (p < end) {
+        uint8_t c = *p;
+        if (is_letter(c)) {
+            uint64_t hash = FNV_START;
+            do hash = (hash ^ *p++) * FNV_PRIME;
+            while (p < end && is_letter(*p));
+            words[count++] = finish(hash);
+        } else if (is_digit(c)) {
+            uint64_t hash = FNV_START;
+            int skip;
+            do {
+                while (p < end && is_digit(*p)) hash = (hash ^ *p++) * FNV_PRIME;
+                skip = thousands(p, end);
+                p += skip;
+            } while (skip);
+            words[count++] = finish(hash);
+        } else if (c == '\\') {
+            p = command(rules, p, end, words, &count);
+        } else {
+            if (c == BREAK) words[count++] = 0;
+            p++;
+        }
+    }
+    return count;
+}
+
+/* Length of the longest phrase that begins at words[0], or 0. */
+static int64_t phrase(const Rules *rules, const uint64_t *words, int64_t left) {
+    int64_t bucket = (int64_t)(words[0] & 1023);
+    for (int64_t i = rules->buckets[bucket]; i < rules->buckets[bucket + 1]; i++) {
+        int64_t start = i ? rules->phrase_ends[i - 1] : 0;
+        int64_t length = rules->phrase_ends[i] - start, k = 0;
+        const uint64_t *wanted = rules->phrases + start;
+        if (length > left) continue;
+        while (k < length && words[k] && (!wanted[k] || wanted[k] == words[k])) k++;
+        if (k == length) return length; /* a bucket has its longest first */
+    }
+    return 0;
+}
+
+/* Breaks in the place of the words of phrases, from left to right. */
+static void mask(const Rules *rules, uint64_t *words, int64_t count) {
+    int64_t i = 0;
+    while (i < count) {
+        int64_t length = words[i] ? phrase(rules, words + i, count - i) : 0;
+        memset(words + i, 0, (size_t)length * sizeof *words);
+        i += length ? length : 1;
+    }
+}
+
+/* Keys of all n-grams without a break in them, and of the whole. Returns how many n-grams. */
+static int64_t grams(const uint64_t *words, int64_t count, int64_t n, uint64_t power,
+                     uint64_t *keys, uint64_t *whole) {
+    uint64_t rolling = 0, all = 0;
+    int64_t run = 0, found = 0;
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t word = words[i];
+        if (!word) {
+            run = 0;
+            rolling = 0;
+            continue;
+        }
+        all = all * BASE + word;
+        if (run == n) rolling -= words[i - n] * power;
+        else run++;
+        rolling = rolling * BASE + word;
+        if (run == n && n) keys[found++] = finish(rolling);
+    }
+    *whole = all ? finish(all) : 0;
+    return found;
+}
+
+/* Keys of `count` texts that lie one after another and end at `ends`.
+ *
+ * `buffer` and `words` are scratch for one text: `room` bytes, `room` words. Returns the texts
+ * done: fewer than `count` where one has a character that fold lacks (`*unknown`, else -1), is
+ * longer than the scratch has room for, or might have more keys than are left of `key_room`.
+ */
+int64_t cascade_keys(const Rules *rules, const uint8_t *texts, const int64_t *ends, int64_t count,
+                     int64_t n, uint8_t *buffer, uint64_t *words, int64_t room, uint64_t *keys,
+                     int64_t key_room, int64_t *key_ends, uint64_t *wholes, int64_t *unknown) {
+    uint64_t power = 1;
+    int64_t start = 0, filled = 0;
+    for (int64_t i = 1; i < n; i++) power *= BASE;
+    *unknown = -1;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t size = plain(rules, texts + start, texts + ends[i], buffer, room, unknown);
+        if (size < 0) return i;
+        int64_t found = lex(rules, buffer, buffer + size, words);
+        if (found > key_room - filled) return i;
+        mask(rules, words, found);
+        filled += grams(words, found, n, power, keys + filled, wholes + i);
+        key_ends[i] = filled;
+        start = ends[i];
+    }
+    return count;
+}
+
+/* Places in `keys` of those that are in `sorted`; returns how many. `first[k]` is the place in
+ * `sorted` of the first key whose upper bits are k or more. */
+int64_t cascade_find(const uint64_t *keys, int64_t count, const uint64_t *sorted,
+                     const uint32_t *first, int64_t shift, int64_t *found) {
+    int64_t hits = 0;
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t key = keys[i], top = key >> shift;
+        for (uint32_t at = first[top]; at < first[top + 1] && sorted[at] <= key; at++) {
+            if (sorted[at] == key) {
+                found[hits++] = i;
+                break;
+            }
+        }
+    }
+    return hits;
+}
