@@ -41,6 +41,7 @@ TABLE: Mapping[Group, tuple[str, ...]] = {
         "The reasoning process and answer are enclosed within <think> </think> and "
         "<answer> </answer> tags, respectively.",
         "Here is the question:",
+        "Use the provided format with backticks.",
         "Answer the following question.",
         "Answer the question below.",
         "Please answer the following question.",
@@ -219,17 +220,24 @@ class Pattern:
     expression: re.Pattern[str]
 
 
+_HEADINGS = (
+    "input format|output format|input|output|sample input|sample output|examples?|note|notes|"
+    "constraints|format|question|problem|problem statement|answer|solution|explanation|"
+    "starter code|interaction|scoring|tests?"
+)
 PATTERNS = (
     Pattern("a figure in Asymptote", "[asy]", re.compile(r"\[asy\].*?\[/asy\]", re.DOTALL)),
     Pattern("a mode flag", "think", re.compile(r"\s/(?:no_)?think\s*(?=\x1f|\Z)")),
+    Pattern("a code fence", "```", re.compile(r"```[\w+-]*")),
     Pattern("imports", "import ", re.compile(r"^[ \t]*(?:from [\w.]+ )?import [\w.*, ]+$", re.M)),
     Pattern("a function's head", "def ", re.compile(r"^[ \t]*def \w+\(.*\)[^:\n]*:[ \t]*$", re.M)),
     Pattern("a class's head", "class ", re.compile(r"^[ \t]*class \w+\s*(?:\([^)\n]*\))?\s*[:{]\s*"
                                                    r"(?:public:)?", re.M)),
     Pattern("a C++ function's head", "&", re.compile(r"^[ \t]*[\w:<>]+[ \t&*]+\w+\([^)\n]*&[^)"
                                                       r"\n]*\)\s*\{", re.M)),
-    Pattern("a place for code", "your code", re.compile(r"(?:#|//) your code here", re.I)),
+    Pattern("a heading", "\n", re.compile(rf"\n[^\w\n]*(?:{_HEADINGS})[^\w\n]*(?=\n|\Z)", re.I)),
 )  # fmt: skip
+_OPENING = re.compile(r"\W*(?:question|problem|task|q|input|user)[^\w\n]*[:\n]", re.I)
 
 
 Phrase = tuple[str | None, ...]
@@ -258,7 +266,10 @@ for _one in PHRASES:
 
 
 def stripped(text: str) -> str:
-    """The text with a break in the place of what the patterns find."""
+    """The text with a break in the place of its opening heading and what the patterns find."""
+    opening = _OPENING.match(text)
+    if opening is not None:
+        text = BREAK + text[opening.end() - 1 :]  # a line's end may begin the next heading
     for pattern in PATTERNS:
         if pattern.guard in text:
             text = pattern.expression.sub(BREAK, text)
