@@ -70,7 +70,7 @@ def sentences(rng: random.Random, words: list[str]) -> str:
         left -= 1
         start = left == 0
         if start:
-            text[-1] += rng.choice("..?")
+            text[-1] += rng.choice("..?") + ("\n" if rng.random() < 0.25 else "")
             left = rng.randint(8, 20)
         elif rng.random() < 0.06:
             text[-1] += ","

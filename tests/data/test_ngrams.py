@@ -102,7 +102,7 @@ draw((0,0)--(1,0)--(1,1)--(0,1)--cycle);
 def test_starter_code_figures_and_flags_are_cut_out() -> None:
     found = [word for word in masked(stripped(STARTER)) if word is not None]
     assert found == ["add", "two", "numbers"]
-    assert all(pattern.guard in STARTER for pattern in PATTERNS)
+    assert all(pattern.sign in STARTER for pattern in PATTERNS)
 
 
 def test_headings_are_cut_out_and_the_same_words_in_a_sentence_are_not() -> None:

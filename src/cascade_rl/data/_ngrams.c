@@ -9,10 +9,11 @@
 #include <string.h>
 
 #define BREAK 0x1f /* no n-gram spans it */
+#define MOST_DIGITS 256 /* of a number; the others say no more */
 #define SCRIPT 0x01 /* before the folding of a raised digit */
 
-static const uint64_t FNV_START = 14695981039346656037ULL;
-static const uint64_t FNV_PRIME = 1099511628211ULL;
+static const uint64_t START = 14695981039346656037ULL;
+static const uint64_t PRIME = 0xff51afd7ed558ccdULL;
 static const uint64_t BASE = 0x9e3779b97f4a7c15ULL; /* of the polynomial of word hashes */
 
 typedef struct {
@@ -36,6 +37,20 @@ static inline int is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
 static inline int is_lower(uint8_t c) { return c >= 'a' && c <= 'z'; }
 static inline int is_letter(uint8_t c) { return is_lower(c) || c >= 0x80; }
 
+/* 64 bits of a word: eight bytes at a time, the last ones filled up with 0. `SLACK` bytes behind
+ * the word can be read. */
+#define SLACK 8
+static inline uint64_t hash_of(const uint8_t *p, const uint8_t *end) {
+    uint64_t hash = START ^ (uint64_t)(end - p), part;
+    for (; p < end; p += 8) {
+        memcpy(&part, p, 8);
+        if (end - p < 8) part &= ~0ULL >> (8 * (8 - (end - p)));
+        hash = (hash ^ part) * PRIME;
+        hash ^= hash >> 32;
+    }
+    return finish(hash);
+}
+
 /* One code point of valid UTF-8 (surrogates included); moves `at` behind it. */
 static inline uint32_t decode(const uint8_t **at) {
     const uint8_t *p = *at;
@@ -51,17 +66,44 @@ static inline uint32_t decode(const uint8_t **at) {
     return ((p[0] & 0x07u) << 18) | ((p[1] & 0x3fu) << 12) | ((p[2] & 0x3fu) << 6) | (p[3] & 0x3fu);
 }
 
-/* `normal.plain`. Returns the length of out, or -1 with the code point that fold lacks. */
+/* Out without apostrophes, and without the backslash and mark of an accent. Returns its length. */
+static int64_t without_marks(uint8_t *out, int64_t length) {
+    uint8_t *to = out, *last = out + length;
+    for (const uint8_t *p = out; p < last; p++) {
+        if (*p == '\'') continue;
+        if (*p == '\\' && last - p > 2 && p[1] && strchr("'\"`^~", p[1]) && is_lower(p[2])) {
+            p++;
+            continue;
+        }
+        *to++ = *p;
+    }
+    return to - out;
+}
+
+/* `normal.plain`. Returns the length of out; -1 with the code point that fold lacks, or -2 where
+ * there is not enough room. */
 static int64_t plain(const Rules *rules, const uint8_t *text, const uint8_t *end, uint8_t *out,
                      int64_t room, int64_t *unknown) {
+    int64_t length = end - text;
+    uint8_t high = 0;
+    if (length > room) return -2;
+    for (int64_t i = 0; i < length; i++) { /* the compiler makes this wide */
+        uint8_t c = text[i];
+        high |= c;
+        out[i] = c | (uint8_t)((c >= 'A' && c <= 'Z') << 5);
+    }
+    if (high < 0x80) {
+        if (memchr(out, '\'', (size_t)length) || memchr(out, '\\', (size_t)length))
+            return without_marks(out, length);
+        return length;
+    }
     uint8_t *to = out;
     const uint8_t *limit = out + room;
-    int marks = 0, raised = 0;
+    int raised = 0;
     while (text < end) {
         uint8_t c = *text;
         if (c < 0x80) {
             if (to == limit) return -2;
-            marks |= c == '\'' || c == '\\';
             *to++ = (c >= 'A' && c <= 'Z') ? c | 0x20 : c;
             raised = 0;
             text++;
@@ -81,23 +123,9 @@ static int64_t plain(const Rules *rules, const uint8_t *text, const uint8_t *end
             if (!raised) *to++ = ' ';
         }
         raised = script;
-        for (; *folded; folded++) {
-            marks |= *folded == '\'' || *folded == '\\';
-            *to++ = *folded;
-        }
+        while (*folded) *to++ = *folded++;
     }
-    if (!marks) return to - out;
-    uint8_t *last = to;
-    to = out;
-    for (const uint8_t *p = out; p < last; p++) {
-        if (*p == '\'') continue;
-        if (*p == '\\' && last - p > 2 && strchr("'\"`^~", p[1]) && p[1] && is_lower(p[2])) {
-            p++;
-            continue;
-        }
-        *to++ = *p;
-    }
-    return to - out;
+    return without_marks(out, to - out);
 }
 
 static int is_dropped(const Rules *rules, uint64_t hash) {
@@ -108,12 +136,6 @@ static int is_dropped(const Rules *rules, uint64_t hash) {
         else high = middle;
     }
     return low < rules->dropped_count && rules->dropped[low] == hash;
-}
-
-static uint64_t hash_of(const uint8_t *p, const uint8_t *end) {
-    uint64_t hash = FNV_START;
-    for (; p < end; p++) hash = (hash ^ *p) * FNV_PRIME;
-    return finish(hash);
 }
 
 /* What a backslash begins; adds its word where it is one. Returns the place behind it. */
@@ -161,19 +183,21 @@ static int64_t lex(const Rules *rules, const uint8_t *p, const uint8_t *end, uin
     while (p < end) {
         uint8_t c = *p;
         if (is_letter(c)) {
-            uint64_t hash = FNV_START;
-            do hash = (hash ^ *p++) * FNV_PRIME;
+            const uint8_t *start = p;
+            do p++;
             while (p < end && is_letter(*p));
-            words[count++] = finish(hash);
+            words[count++] = hash_of(start, p);
         } else if (is_digit(c)) {
-            uint64_t hash = FNV_START;
+            uint8_t digits[MOST_DIGITS + SLACK];
+            int64_t length = 0;
             int skip;
             do {
-                while (p < end && is_digit(*p)) hash = (hash ^ *p++) * FNV_PRIME;
+                for (; p < end && is_digit(*p); p++)
+                    if (length < MOST_DIGITS) digits[length++] = *p;
                 skip = thousands(p, end);
                 p += skip;
             } while (skip);
-            words[count++] = finish(hash);
+            words[count++] = hash_of(digits, digits + length);
         } else if (c == '\\') {
             p = command(rules, p, end, words, &count);
         } else {
@@ -256,13 +280,20 @@ int64_t cascade_keys(const Rules *rules, const uint8_t *texts, const int64_t *en
     return count;
 }
 
-/* Places in `keys` of those that are in `sorted`; returns how many. `first[k]` is the place in
- * `sorted` of the first key whose upper bits are k or more. */
+/* Places in `keys` of those that are in `sorted`; returns how many.
+ *
+ * `first[k]` is the place in `sorted` of the first key whose upper bits are k or more. `bits` has
+ * a 1 for every value that the upper bits of some key have; it is small enough to stay near.
+ */
 int64_t cascade_find(const uint64_t *keys, int64_t count, const uint64_t *sorted,
-                     const uint32_t *first, int64_t shift, int64_t *found) {
+                     const uint32_t *first, int64_t shift, const uint8_t *bits, int64_t bit_shift,
+                     int64_t *found) {
     int64_t hits = 0;
     for (int64_t i = 0; i < count; i++) {
-        uint64_t key = keys[i], top = key >> shift;
+        uint64_t key = keys[i], bit = key >> bit_shift, top;
+        if (i + 16 < count) __builtin_prefetch(bits + (keys[i + 16] >> bit_shift >> 3));
+        if (!(bits[bit >> 3] >> (bit & 7) & 1)) continue;
+        top = key >> shift;
         for (uint32_t at = first[top]; at < first[top + 1] && sorted[at] <= key; at++) {
             if (sorted[at] == key) {
                 found[hits++] = i;

@@ -213,10 +213,10 @@ TABLE: Mapping[Group, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What is cut out of a text as it stands; `guard` is text without which there is none."""
+    """What is cut out of a text as it stands; without the character `sign` there is none."""
 
     name: str
-    guard: str
+    sign: str
     expression: re.Pattern[str]
 
 
@@ -225,18 +225,20 @@ _HEADINGS = (
     "constraints|format|question|problem|problem statement|answer|solution|explanation|"
     "starter code|interaction|scoring|tests?"
 )
+LINES: Mapping[str, str] = {
+    "imports": r"[ \t]*(?:from [\w.]+ )?import [\w.*, ]+(?=\n|\Z)",
+    "a function's head": r"[ \t]*def \w+\(.*\)[^:\n]*:[ \t]*(?=\n|\Z)",
+    "a class's head": r"[ \t]*class \w+\s*(?:\([^)\n]*\))?\s*[:{](?:\s*public:)?",
+    "a C++ function's head": r"[ \t]*[\w:<>]+[ \t&*]+\w+\([^)\n]*&[^)\n]*\)\s*\{",
+    "a heading": rf"(?i:[^\w\n]*(?:{_HEADINGS})[^\w\n]*(?=\n|\Z))",
+}
+"""What is cut out of a text of several lines, with the end of the line before it."""
 PATTERNS = (
-    Pattern("a figure in Asymptote", "[asy]", re.compile(r"\[asy\].*?\[/asy\]", re.DOTALL)),
-    Pattern("a mode flag", "think", re.compile(r"\s/(?:no_)?think\s*(?=\x1f|\Z)")),
-    Pattern("a code fence", "```", re.compile(r"```[\w+-]*")),
-    Pattern("imports", "import ", re.compile(r"^[ \t]*(?:from [\w.]+ )?import [\w.*, ]+$", re.M)),
-    Pattern("a function's head", "def ", re.compile(r"^[ \t]*def \w+\(.*\)[^:\n]*:[ \t]*$", re.M)),
-    Pattern("a class's head", "class ", re.compile(r"^[ \t]*class \w+\s*(?:\([^)\n]*\))?\s*[:{]\s*"
-                                                   r"(?:public:)?", re.M)),
-    Pattern("a C++ function's head", "&", re.compile(r"^[ \t]*[\w:<>]+[ \t&*]+\w+\([^)\n]*&[^)"
-                                                      r"\n]*\)\s*\{", re.M)),
-    Pattern("a heading", "\n", re.compile(rf"\n[^\w\n]*(?:{_HEADINGS})[^\w\n]*(?=\n|\Z)", re.I)),
-)  # fmt: skip
+    Pattern("a figure in Asymptote", "[", re.compile(r"\[asy\].*?\[/asy\]", re.DOTALL)),
+    Pattern("a mode flag", "/", re.compile(r"\s/(?:no_)?think\s*(?=\x1f|\Z)")),
+    Pattern("a code fence", "`", re.compile(r"```(?:[\w+-]*(?=\n)|(?=\s*\Z))")),
+    Pattern("a line", "\n", re.compile(rf"\n(?:{'|'.join(LINES.values())})")),
+)
 _OPENING = re.compile(r"\W*(?:question|problem|task|q|input|user)[^\w\n]*[:\n]", re.I)
 
 
@@ -270,8 +272,10 @@ def stripped(text: str) -> str:
     opening = _OPENING.match(text)
     if opening is not None:
         text = BREAK + text[opening.end() - 1 :]  # a line's end may begin the next heading
+    if "\n" in text:
+        text = "\n" + text  # the first line is one as well
     for pattern in PATTERNS:
-        if pattern.guard in text:
+        if pattern.sign in text:
             text = pattern.expression.sub(BREAK, text)
     return text
 

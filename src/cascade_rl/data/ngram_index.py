@@ -30,21 +30,29 @@ _MOST_BITS = 24
 
 @dataclass(frozen=True, slots=True)
 class KeyTable:
-    """Pairs of key and item, sorted; `first[k]` is the place of the first key from k << shift."""
+    """Pairs of key and item, sorted; `first[k]` is the place of the first key from k << shift.
+
+    `bits` has a 1 for every value of a key's upper bits, so that most others are known at once.
+    """
 
     keys: Keys
     items: Items
     first: NDArray[np.uint32]
     shift: int
+    bits: NDArray[np.uint8]
+    bit_shift: int
 
     @staticmethod
     def of(keys: Keys, items: Items) -> KeyTable:
         """A table of pairs that are sorted already."""
-        bits = min(_MOST_BITS, max(1, len(keys).bit_length()))
-        shift = 64 - bits
-        edges = np.arange(1 << bits, dtype=np.uint64) << np.uint64(shift)
+        shift = 64 - min(_MOST_BITS, max(3, len(keys).bit_length()))
+        edges = np.arange(1 << (64 - shift), dtype=np.uint64) << np.uint64(shift)
         first = np.append(np.searchsorted(keys, edges), len(keys)).astype(np.uint32)
-        return KeyTable(keys, items, first, shift)
+        bit_shift = shift - 4
+        flags = np.zeros(1 << (64 - bit_shift), dtype=bool)
+        flags[keys >> np.uint64(bit_shift)] = True
+        bits = np.packbits(flags, bitorder="little")
+        return KeyTable(keys, items, first, shift, bits, bit_shift)
 
     def find(self, keys: Keys) -> NDArray[np.int64]:
         """Places in `keys` of those that some item has."""
@@ -52,7 +60,9 @@ class KeyTable:
             return np.empty(0, dtype=np.int64)
         kernel = loaded()
         if kernel is not None:
-            return kernel.find(keys, self.keys, self.first, self.shift)
+            return kernel.find(
+                keys, self.keys, self.first, self.shift, self.bits, self.bit_shift
+            )
         places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return np.flatnonzero(self.keys[places] == keys)
 

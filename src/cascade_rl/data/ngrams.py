@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MASK = (1 << 64) - 1
-_FNV_START, _FNV_PRIME = 14695981039346656037, 1099511628211
+_START, _PRIME = 14695981039346656037, 0xFF51AFD7ED558CCD
 _BASE = 0x9E3779B97F4A7C15
+_MOST_DIGITS = 256
 _BUCKETS = 1024
 _BATCH_BYTES = 1 << 20
 """Texts handed to the kernel at once; its keys take at most eight times as much."""
@@ -103,10 +104,14 @@ def whole_key(words: Iterable[str | None]) -> int:
 
 @lru_cache(maxsize=1 << 18)
 def word_hash(word: str) -> int:
-    """64 bits of a word (FNV-1a and a finish); never 0, which is a break."""
-    found = _FNV_START
-    for byte in word.encode("utf-8", "surrogatepass"):
-        found = ((found ^ byte) * _FNV_PRIME) & _MASK
+    """64 bits of a word, eight bytes after eight; never 0, which is a break."""
+    data = word.encode("utf-8", "surrogatepass")
+    if word.isdecimal():
+        data = data[:_MOST_DIGITS]
+    found = _START ^ len(data)
+    for start in range(0, len(data), 8):
+        found = ((found ^ int.from_bytes(data[start : start + 8], "little")) * _PRIME) & _MASK
+        found ^= found >> 32
     return _finish(found)
 
 
@@ -152,7 +157,7 @@ class Kernel:
         self._pool = bytearray(1)  # place 0 is "not known"
         self._dropped = np.array(sorted(map(word_hash, DROPPED)), dtype=np.uint64)
         self._phrases, self._phrase_ends, self._buckets = _phrase_tables()
-        self._room = 1 << 16
+        self._make_room(1 << 16, 1 << 20)
         self._rules = self._pointers()
 
     def grams(self, texts: Sequence[str], n: int) -> Grams:
@@ -180,14 +185,16 @@ class Kernel:
         among: NDArray[np.uint64],
         first: NDArray[np.uint32],
         shift: int,
+        bits: NDArray[np.uint8],
+        bit_shift: int,
     ) -> NDArray[np.int64]:
         """Places in `keys` of those that are among the sorted ones; see `KeyTable`."""
         found = np.empty(len(keys), dtype=np.int64)
         count = self._find(
             keys.ctypes.data, len(keys), among.ctypes.data, first.ctypes.data, shift,
-            found.ctypes.data,
+            bits.ctypes.data, bit_shift, found.ctypes.data,
         )  # fmt: skip
-        return found[:count]
+        return found[:count].copy()
 
     def _batch(self, texts: Sequence[str], n: int) -> Grams:
         clean = [stripped(text) for text in texts]
@@ -197,39 +204,40 @@ class Kernel:
         else:
             sizes = [len(text.encode("utf-8", "surrogatepass")) for text in clean]
         ends = np.cumsum(sizes, dtype=np.int64)
-        keys = np.empty(len(data) + 64, dtype=np.uint64)
         key_ends = np.zeros(len(texts), dtype=np.int64)
         wholes = np.zeros(len(texts), dtype=np.uint64)
         done = 0
         while True:
-            done, unknown = self._call(data, ends, n, keys, key_ends, wholes)
+            done, unknown = self._call(data, ends, n, key_ends, wholes)
             if done == len(texts):
                 break
             if unknown >= 0:
                 self._learn(set("".join(clean)))
-            else:  # a text longer than the scratch, or more words than bytes
-                self._room *= 2
-                keys = np.empty(2 * len(keys), dtype=np.uint64)
+            else:  # a text that is longer than the scratch, or more keys than expected
+                self._make_room(2 * len(self._words), 2 * len(self._found))
         count = int(key_ends[-1]) if len(texts) else 0
-        return Grams(keys[:count], key_ends, wholes)
+        return Grams(self._found[:count].copy(), key_ends, wholes)
+
+    def _make_room(self, text: int, keys: int) -> None:
+        """Scratch that is kept from call to call, for fresh memory costs as much as its use."""
+        self._scratch = np.empty(text + 8, dtype=np.uint8)
+        self._words = np.empty(text, dtype=np.uint64)
+        self._found = np.empty(keys, dtype=np.uint64)
 
     def _call(
         self,
         data: bytes,
         ends: NDArray[np.int64],
         n: int,
-        keys: NDArray[np.uint64],
         key_ends: NDArray[np.int64],
         wholes: NDArray[np.uint64],
     ) -> tuple[int, int]:
         """Texts done, and the code point that was not known or -1."""
-        scratch = np.empty(self._room, dtype=np.uint8)
-        words = np.empty(self._room, dtype=np.uint64)
         unknown = ctypes.c_int64(-1)
         done = self._keys(
             ctypes.byref(self._rules), data, ends.ctypes.data, len(ends), n,
-            scratch.ctypes.data, words.ctypes.data, self._room, keys.ctypes.data, len(keys),
-            key_ends.ctypes.data, wholes.ctypes.data, ctypes.byref(unknown),
+            self._scratch.ctypes.data, self._words.ctypes.data, len(self._words),
+            self._found.ctypes.data, len(self._found), key_ends.ctypes.data, wholes.ctypes.data, ctypes.byref(unknown),
         )  # fmt: skip
         return done, unknown.value
 
@@ -256,7 +264,7 @@ def _function(library: ctypes.CDLL, name: str) -> Callable[..., int]:
     shapes: dict[str, list[Any]] = {
         "cascade_keys": [pointer, ctypes.c_char_p, pointer, number, number, pointer, pointer,
                          number, pointer, number, pointer, pointer, pointer],
-        "cascade_find": [pointer, number, pointer, pointer, number, pointer],
+        "cascade_find": [pointer, number, pointer, pointer, number, pointer, number, pointer],
     }  # fmt: skip
     function = getattr(library, name)
     function.argtypes, function.restype = shapes[name], number
