@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cascade_rl.data import ngrams
-from cascade_rl.data.boilerplate import PATTERNS, PHRASES, asks_for, masked, stripped
+from cascade_rl.data.boilerplate import CODE_LINES, PATTERNS, PHRASES, asks_for, masked, stripped
 from cascade_rl.data.ngram_index import Index, IndexBuilder
 from cascade_rl.data.ngrams import Grams, grams, plain_grams, whole_key, windows
 from cascade_rl.data.normal import words
@@ -32,7 +32,9 @@ TRICKY = st.sampled_from(
     [*"\\'\"`^~{},!.09aZ \n\0\x01\x1f_-", "\\frac", "\\var", "\\begin{a*}", "\\end{", ",\\!", "{,}",
      "é", "e\u0301", "¹", "²", "₃", "½", "α", "Σ", "İ", "ß", "ﷺ", "日", "한", "\ud800", "\u200b",
      "𝐀", "٣", "’", "´", "≤", "Ꭰ", "1,000", "def f(x):", "[asy]", "[/asy]", " /think",
-     "Reason step by step", "final answer in \\boxed{}", "the number of test cases"]
+     "\nInput:\n", "\n-- notes --\n", "Question: ", "\nimport os\n", "\nclass A:\n",
+     "\n```python\n", "\nint f(x& y) {", "Reason step by step", "final answer in \\boxed{}",
+     "the number of test cases", "where x and", "where x and y are relatively prime"]
 )  # fmt: skip
 TEXTS = st.lists(st.text() | st.lists(TRICKY | st.characters(), max_size=40).map("".join))
 
@@ -102,11 +104,13 @@ draw((0,0)--(1,0)--(1,1)--(0,1)--cycle);
 def test_starter_code_figures_and_flags_are_cut_out() -> None:
     found = [word for word in masked(stripped(STARTER)) if word is not None]
     assert found == ["add", "two", "numbers"]
-    assert all(pattern.sign in STARTER for pattern in PATTERNS)
+    assert all(pattern.sign in STARTER for pattern in (*PATTERNS, *CODE_LINES))
 
 
 def test_headings_are_cut_out_and_the_same_words_in_a_sentence_are_not() -> None:
-    text = "### Question:\nGiven input, print output.\n-----Input-----\n3\n\n**Output:**\n4\nAnswer:"
+    text = (
+        "### Question:\nGiven input, print output.\n-----Input-----\n3\n\n**Output:**\n4\nAnswer:"
+    )
     found = [word for word in masked(stripped(text)) if word is not None]
     assert found == ["given", "input", "print", "output", "3", "4"]
 

@@ -23,7 +23,7 @@ typedef struct {
     int64_t dropped_count;
     const uint64_t *phrases;    /* word hashes of all phrases; 0 is any word */
     const int64_t *phrase_ends;
-    const int64_t *buckets;     /* first phrase of each of 1024 buckets by its first word */
+    const int64_t *buckets;     /* first phrase of each of 1024 buckets by its first two words */
 } Rules;
 
 static inline uint64_t finish(uint64_t hash) {
@@ -35,7 +35,6 @@ static inline uint64_t finish(uint64_t hash) {
 
 static inline int is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
 static inline int is_lower(uint8_t c) { return c >= 'a' && c <= 'z'; }
-static inline int is_letter(uint8_t c) { return is_lower(c) || c >= 0x80; }
 
 /* 64 bits of a word: eight bytes at a time, the last ones filled up with 0. `SLACK` bytes behind
  * the word can be read. */
@@ -177,40 +176,77 @@ static inline int thousands(const uint8_t *p, const uint8_t *end) {
     return (left > size + 3 && is_digit(p[3])) ? 0 : size;
 }
 
+/* A bit for every byte: letters, and what else `lex` stops at. 64 bytes to a pair of masks. */
+static void classify(const uint8_t *text, int64_t length, uint64_t *letters, uint64_t *stops) {
+    for (int64_t start = 0; start < length; start += 64) {
+        uint8_t letter[64] = {0}, stop[64] = {0};
+        int64_t size = length - start < 64 ? length - start : 64;
+        uint64_t letter_mask = 0, stop_mask = 0, part;
+        for (int64_t i = 0; i < size; i++) { /* the compiler makes this wide */
+            uint8_t c = text[start + i];
+            letter[i] = ((uint8_t)(c - 'a') < 26) | (c >> 7);
+            stop[i] = ((uint8_t)(c - '0') < 10) | (c == '\\') | (c == BREAK);
+        }
+        for (int i = 0; i < 8; i++) { /* eight bytes of 0 and 1 to eight bits */
+            memcpy(&part, letter + 8 * i, 8);
+            letter_mask |= (part * 0x0102040810204080ULL >> 56) << (8 * i);
+            memcpy(&part, stop + 8 * i, 8);
+            stop_mask |= (part * 0x0102040810204080ULL >> 56) << (8 * i);
+        }
+        letters[start >> 6] = letter_mask;
+        stops[start >> 6] = stop_mask | letter_mask;
+    }
+    letters[(length + 63) >> 6] = 0;
+    stops[(length + 63) >> 6] = ~0ULL; /* whoever looks for a stop finds one */
+}
+
+/* The first bit from `at` on that is set in `masks ^ flip`. */
+static inline int64_t next_bit(const uint64_t *masks, int64_t at, uint64_t flip) {
+    uint64_t mask = (masks[at >> 6] ^ flip) & (~0ULL << (at & 63));
+    for (at >>= 6; !mask; mask = masks[at] ^ flip) at++;
+    return (at << 6) + __builtin_ctzll(mask);
+}
+
 /* `normal.words` as hashes, with 0 for a break. Returns how many. */
-static int64_t lex(const Rules *rules, const uint8_t *p, const uint8_t *end, uint64_t *words) {
-    int64_t count = 0;
-    while (p < end) {
-        uint8_t c = *p;
-        if (is_letter(c)) {
-            const uint8_t *start = p;
-            do p++;
-            while (p < end && is_letter(*p));
-            words[count++] = hash_of(start, p);
-        } else if (is_digit(c)) {
+static int64_t lex(const Rules *rules, const uint8_t *text, int64_t length, uint64_t *letters,
+                   uint64_t *stops, uint64_t *words) {
+    const uint8_t *end = text + length;
+    int64_t count = 0, at = 0;
+    classify(text, length, letters, stops);
+    while ((at = next_bit(stops, at, 0)) < length) {
+        const uint8_t *p = text + at;
+        if (letters[at >> 6] >> (at & 63) & 1) {
+            at = next_bit(letters, at, ~0ULL);
+            if (at > length) at = length;
+            words[count++] = hash_of(p, text + at);
+            continue;
+        }
+        if (*p == BREAK) {
+            words[count++] = 0;
+            p++;
+        } else if (*p == '\\') {
+            p = command(rules, p, end, words, &count);
+        } else {
             uint8_t digits[MOST_DIGITS + SLACK];
-            int64_t length = 0;
+            int64_t size = 0;
             int skip;
             do {
                 for (; p < end && is_digit(*p); p++)
-                    if (length < MOST_DIGITS) digits[length++] = *p;
+                    if (size < MOST_DIGITS) digits[size++] = *p;
                 skip = thousands(p, end);
                 p += skip;
             } while (skip);
-            words[count++] = hash_of(digits, digits + length);
-        } else if (c == '\\') {
-            p = command(rules, p, end, words, &count);
-        } else {
-            if (c == BREAK) words[count++] = 0;
-            p++;
+            words[count++] = hash_of(digits, digits + size);
         }
+        at = p - text;
     }
     return count;
 }
 
-/* Length of the longest phrase that begins at words[0], or 0. */
-static int64_t phrase(const Rules *rules, const uint64_t *words, int64_t left) {
-    int64_t bucket = (int64_t)(words[0] & 1023);
+/* Length of the longest phrase of a bucket that begins at words[0], or 0. */
+static int64_t in_bucket(const Rules *rules, uint64_t start_of_phrase, const uint64_t *words,
+                         int64_t left) {
+    int64_t bucket = (int64_t)(start_of_phrase & 1023);
     for (int64_t i = rules->buckets[bucket]; i < rules->buckets[bucket + 1]; i++) {
         int64_t start = i ? rules->phrase_ends[i - 1] : 0;
         int64_t length = rules->phrase_ends[i] - start, k = 0;
@@ -220,6 +256,14 @@ static int64_t phrase(const Rules *rules, const uint64_t *words, int64_t left) {
         if (k == length) return length; /* a bucket has its longest first */
     }
     return 0;
+}
+
+/* Length of the longest phrase that begins at words[0], or 0: its second word given, or any. */
+static int64_t phrase(const Rules *rules, const uint64_t *words, int64_t left) {
+    if (left < 2 || !words[1]) return 0;
+    int64_t given = in_bucket(rules, words[0] + 31 * words[1], words, left);
+    int64_t any = in_bucket(rules, words[0], words, left);
+    return given > any ? given : any;
 }
 
 /* Breaks in the place of the words of phrases, from left to right. */
@@ -256,13 +300,14 @@ static int64_t grams(const uint64_t *words, int64_t count, int64_t n, uint64_t p
 
 /* Keys of `count` texts that lie one after another and end at `ends`.
  *
- * `buffer` and `words` are scratch for one text: `room` bytes, `room` words. Returns the texts
+ * `buffer`, `masks` and `words` are scratch for one text: `room` bytes and 8 more, a word for 16
+ * bytes and 4 more, `room` words. Returns the texts
  * done: fewer than `count` where one has a character that fold lacks (`*unknown`, else -1), is
  * longer than the scratch has room for, or might have more keys than are left of `key_room`.
  */
 int64_t cascade_keys(const Rules *rules, const uint8_t *texts, const int64_t *ends, int64_t count,
-                     int64_t n, uint8_t *buffer, uint64_t *words, int64_t room, uint64_t *keys,
-                     int64_t key_room, int64_t *key_ends, uint64_t *wholes, int64_t *unknown) {
+                     int64_t n, uint8_t *buffer, uint64_t *masks, uint64_t *words, int64_t room,
+                     uint64_t *keys, int64_t key_room, int64_t *key_ends, uint64_t *wholes, int64_t *unknown) {
     uint64_t power = 1;
     int64_t start = 0, filled = 0;
     for (int64_t i = 1; i < n; i++) power *= BASE;
@@ -270,7 +315,7 @@ int64_t cascade_keys(const Rules *rules, const uint8_t *texts, const int64_t *en
     for (int64_t i = 0; i < count; i++) {
         int64_t size = plain(rules, texts + start, texts + ends[i], buffer, room, unknown);
         if (size < 0) return i;
-        int64_t found = lex(rules, buffer, buffer + size, words);
+        int64_t found = lex(rules, buffer, size, masks, masks + (room >> 6) + 2, words);
         if (found > key_room - filled) return i;
         mask(rules, words, found);
         filled += grams(words, found, n, power, keys + filled, wholes + i);
@@ -278,6 +323,59 @@ int64_t cascade_keys(const Rules *rules, const uint8_t *texts, const int64_t *en
         start = ends[i];
     }
     return count;
+}
+
+/* Whether p begins, in any case, with the word, and the word ends there. */
+static int begins(const uint8_t *p, const uint8_t *end, const char *word) {
+    for (; *word; word++, p++)
+        if (p == end || (*p | 0x20) != (uint8_t)*word) return 0;
+    return p == end || !is_lower(*p | 0x20);
+}
+
+static const uint8_t *first_word(const uint8_t *p, const uint8_t *end) {
+    while (p < end && !is_lower(*p | 0x20) && !is_digit(*p)) p++;
+    return p;
+}
+
+static int any_begins(const uint8_t *p, const uint8_t *end, const char *const *words) {
+    for (; *words; words++)
+        if ((*p | 0x20) == (uint8_t)**words && begins(p, end, *words)) return 1;
+    return 0;
+}
+
+/* Whether `boilerplate.stripped` may change the text; 0 is certain that it does not. */
+static int needs_stripping(const uint8_t *text, const uint8_t *end) {
+    static const char *const openings[] = {"question", "problem", "task", "q", "input", "user", 0};
+    static const char *const heads[] = {
+        "input", "output", "sample", "example", "examples", "note", "notes", "constraints",
+        "format", "question", "problem", "answer", "solution", "explanation", "public", "starter",
+        "interaction", "scoring", "test", "tests", "import", "from", "def", "class", 0};
+    const uint8_t *p = first_word(text, end);
+    size_t size = (size_t)(end - text);
+    if (p < end && any_begins(p, end, openings)) return 1;
+    if (memchr(text, '`', size)) return 1;
+    for (p = text; (p = memchr(p, '/', (size_t)(end - p))); p++)
+        if (end - p > 1 && (p[1] == 't' || p[1] == 'n')) return 1;
+    for (p = text; (p = memchr(p, '[', (size_t)(end - p))); p++)
+        if (end - p > 4 && !memcmp(p, "[asy]", 5)) return 1;
+    if (!memchr(text, '\n', size)) return 0;
+    if (memchr(text, '&', size) && memchr(text, '{', size)) return 1;
+    for (p = text; p && p < end;) {
+        const uint8_t *line = memchr(p, '\n', (size_t)(end - p));
+        const uint8_t *word = first_word(p, line ? line : end);
+        if (word < (line ? line : end) && any_begins(word, end, heads)) return 1;
+        p = line ? line + 1 : 0;
+    }
+    return 0;
+}
+
+/* A 1 for every text that `boilerplate.stripped` may change. */
+void cascade_suspects(const uint8_t *texts, const int64_t *ends, int64_t count, uint8_t *flags) {
+    int64_t start = 0;
+    for (int64_t i = 0; i < count; i++) {
+        flags[i] = (uint8_t)needs_stripping(texts + start, texts + ends[i]);
+        start = ends[i];
+    }
 }
 
 /* Places in `keys` of those that are in `sorted`; returns how many.

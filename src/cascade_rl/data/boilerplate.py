@@ -213,33 +213,36 @@ TABLE: Mapping[Group, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What is cut out of a text as it stands; without the character `sign` there is none."""
+    """What is cut out of a text as it stands; where `sign` is not there is none."""
 
     name: str
     sign: str
     expression: re.Pattern[str]
 
 
-_HEADINGS = (
-    "input format|output format|input|output|sample input|sample output|examples?|note|notes|"
-    "constraints|format|question|problem|problem statement|answer|solution|explanation|"
-    "starter code|interaction|scoring|tests?"
-)
-LINES: Mapping[str, str] = {
-    "imports": r"[ \t]*(?:from [\w.]+ )?import [\w.*, ]+(?=\n|\Z)",
-    "a function's head": r"[ \t]*def \w+\(.*\)[^:\n]*:[ \t]*(?=\n|\Z)",
-    "a class's head": r"[ \t]*class \w+\s*(?:\([^)\n]*\))?\s*[:{](?:\s*public:)?",
-    "a C++ function's head": r"[ \t]*[\w:<>]+[ \t&*]+\w+\([^)\n]*&[^)\n]*\)\s*\{",
-    "a heading": rf"(?i:[^\w\n]*(?:{_HEADINGS})[^\w\n]*(?=\n|\Z))",
-}
-"""What is cut out of a text of several lines, with the end of the line before it."""
 PATTERNS = (
     Pattern("a figure in Asymptote", "[", re.compile(r"\[asy\].*?\[/asy\]", re.DOTALL)),
     Pattern("a mode flag", "/", re.compile(r"\s/(?:no_)?think\s*(?=\x1f|\Z)")),
     Pattern("a code fence", "`", re.compile(r"```(?:[\w+-]*(?=\n)|(?=\s*\Z))")),
-    Pattern("a line", "\n", re.compile(rf"\n(?:{'|'.join(LINES.values())})")),
 )
-_OPENING = re.compile(r"\W*(?:question|problem|task|q|input|user)[^\w\n]*[:\n]", re.I)
+CODE_LINES = (
+    Pattern("imports", "import ", re.compile(r"\s*(?:from [\w.]+ )?import [\w.*, ]+")),
+    Pattern("a function's head", "def ", re.compile(r"\s*def \w+\(.*\)[^:]*:\s*")),
+    Pattern("a class's head", "class ", re.compile(r"\s*class \w+\s*(?:\([^)]*\))?\s*[:{].*")),
+    Pattern(
+        "a C++ function's head", "&", re.compile(r"\s*[\w:<>]+[ &*]+\w+\([^)]*&[^)]*\)\s*\{.*")
+    ),
+)
+"""Whole lines of starter code, in texts of several lines."""
+HEADING = re.compile(
+    r"[\W_]*(?:input format|output format|input|output|sample input|sample output|examples?|notes?|"
+    r"constraints|format|question|problem|problem statement|answer|solution|explanation|public|"
+    r"starter code|interaction|scoring|tests?)[\W_]*"
+)
+"""A whole line of up to `LONGEST_HEADING` characters, in texts of several lines."""
+LONGEST_HEADING = 40
+_OPENING_LENGTH = 100
+_OPENING = re.compile(r"\W*(?:question|problem|task|q|input|user)[^\w\n]*[:\n]")
 
 
 Phrase = tuple[str | None, ...]
@@ -262,22 +265,33 @@ PHRASES = tuple(sorted(GROUP_OF, key=len, reverse=True))
 TELLING_WORDS = 6
 """Words of a phrase that says what kind of answer is wanted; shorter ones turn up anywhere."""
 
-_BY_FIRST: dict[str | None, list[Phrase]] = {}
+_FIRST_WORDS = frozenset(phrase[0] for phrase in PHRASES)
+_BY_START: dict[tuple[str | None, str | None], list[Phrase]] = {}
 for _one in PHRASES:
-    _BY_FIRST.setdefault(_one[0], []).append(_one)
+    _BY_START.setdefault((_one[0], _one[1]), []).append(_one)
 
 
 def stripped(text: str) -> str:
     """The text with a break in the place of its opening heading and what the patterns find."""
-    opening = _OPENING.match(text)
+    opening = _OPENING.match(text[:_OPENING_LENGTH].lower())
     if opening is not None:
         text = BREAK + text[opening.end() - 1 :]  # a line's end may begin the next heading
-    if "\n" in text:
-        text = "\n" + text  # the first line is one as well
     for pattern in PATTERNS:
         if pattern.sign in text:
             text = pattern.expression.sub(BREAK, text)
+    if "\n" in text:
+        lines = text.split("\n")
+        kept = [BREAK if _is_boilerplate(line) else line for line in lines]
+        text = text if kept == lines else "\n".join(kept)
     return text
+
+
+def _is_boilerplate(line: str) -> bool:
+    if len(line) <= LONGEST_HEADING and HEADING.fullmatch(line.lower()):
+        return True
+    return any(
+        pattern.sign in line and pattern.expression.fullmatch(line) for pattern in CODE_LINES
+    )
 
 
 def masked(text: str) -> list[str | None]:
@@ -296,7 +310,7 @@ def _mask(row: Sequence[str]) -> list[str | None]:
     found: list[str | None] = []
     place = 0
     while place < len(row):
-        length = len(_longest(row, place))
+        length = len(_longest(row, place)) if row[place] in _FIRST_WORDS else 0
         found += [None] * length if length else [row[place]]
         place += length or 1
     return found
@@ -304,13 +318,14 @@ def _mask(row: Sequence[str]) -> list[str | None]:
 
 def _longest(row: Sequence[str], place: int) -> Phrase:
     """The longest phrase that begins there, or ()."""
-    for phrase in _BY_FIRST.get(row[place], ()):
-        here = row[place : place + len(phrase)]
-        if len(here) == len(phrase) and all(
-            wanted is None or wanted == word for wanted, word in zip(phrase, here, strict=True)
-        ):
-            return phrase
-    return ()
+    longest: Phrase = ()
+    for second in (*row[place + 1 : place + 2], None):
+        for phrase in _BY_START.get((row[place], second), ()):
+            here = row[place : place + len(phrase)]
+            fits = len(here) == len(phrase) > len(longest)
+            if fits and all(w is None or w == word for w, word in zip(phrase, here, strict=True)):
+                longest = phrase
+    return longest
 
 
 def asks_for(text: str) -> set[Group]:

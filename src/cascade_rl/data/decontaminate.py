@@ -16,18 +16,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cascade_rl.data.boilerplate import BREAK, masked, stripped
 from cascade_rl.data.ngram_index import Index, IndexBuilder
-from cascade_rl.data.ngrams import grams, whole_key, windows
+from cascade_rl.data.ngrams import grams, window_ends, windows
 from cascade_rl.data.problem_urls import problem_urls
 from cascade_rl.data.rows import REJECT_LIMIT, Reject
 from cascade_rl.data.step import Step
 from cascade_rl.errors import DataError
 from cascade_rl.types import Conversation, Row
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NGRAM = 9
 """Words (arXiv 2512.13607, sections 3.2 and 4.5)."""
@@ -199,30 +202,38 @@ class Guard:
     def _hits(self, row: Row, text: str) -> dict[int, Hit]:
         """The items one row shares something with: by prompt, n-gram or address."""
         found: dict[int, Hit] = {}
-        words = masked(stripped(text))
         turns = user_turns(row)
-        for one in [words] + ([masked(stripped(turn)) for turn in turns] if turns[1:] else []):
-            for item in self.index.wholes.items_of(whole_key(one)):
-                whole = " ".join(word for word in one if word is not None)
-                found.setdefault(item, self._hit(item, PROMPT_REASON, whole))
+        texts = [text, *turns] if turns[1:] else [text]
+        keys = grams(texts, self.n)
+        for one, whole in zip(texts, keys.wholes.tolist(), strict=True):
+            for item in self.index.wholes.items_of(whole):
+                words = " ".join(word for word in masked(stripped(one)) if word is not None)
+                found.setdefault(item, self._hit(item, PROMPT_REASON, words))
+        shared = self._shared(text, keys.keys[: keys.ends[0]])
         templated = row.source in TEMPLATED
-        for item, shared in sorted(self._shared(words).items(), key=lambda pair: -len(pair[1])):
+        for item, words in sorted(shared.items(), key=lambda pair: -len(pair[1])):
             if item not in found and not (templated and self._templated[item]):
-                found[item] = self._hit(item, NGRAM_REASON, " ".join(shared))
+                found[item] = self._hit(item, NGRAM_REASON, " ".join(words))
         for url in sorted(problem_urls(row, text) & self._urls.keys()):
             for item in self._urls[url]:
                 found.setdefault(item, self._hit(item, URL_REASON, url))
         return found
 
-    def _shared(self, words: Sequence[str | None]) -> dict[int, list[str]]:
-        """For each item the longest row of words that it has in common with these."""
-        places = windows(words, self.n)
-        keys = np.array([key for _, key in places], dtype=np.uint64)
+    def _shared(self, text: str, keys: NDArray[np.uint64]) -> dict[int, list[str]]:
+        """For each item the longest row of words that it has in common with the text.
+
+        `keys` are those of the text's n-grams, in order.
+        """
+        places = self.index.ngrams.find(keys).tolist()
+        if not places:
+            return {}
+        words = masked(stripped(text))
+        ends = window_ends(words, self.n)
         longest: dict[int, list[str]] = {}
         open_runs: dict[int, tuple[int, int]] = {}  # item -> first and last word of a run
-        for found in self.index.ngrams.find(keys).tolist():
-            last, key = places[found]
-            for item in self.index.ngrams.items_of(key):
+        for place in places:
+            last = ends[place]
+            for item in self.index.ngrams.items_of(int(keys[place])):
                 begun, before = open_runs.get(item, (0, -2))
                 first = begun if before == last - 1 else last - self.n + 1
                 open_runs[item] = (first, last)

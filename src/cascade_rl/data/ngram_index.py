@@ -60,9 +60,7 @@ class KeyTable:
             return np.empty(0, dtype=np.int64)
         kernel = loaded()
         if kernel is not None:
-            return kernel.find(
-                keys, self.keys, self.first, self.shift, self.bits, self.bit_shift
-            )
+            return kernel.find(keys, self.keys, self.first, self.shift, self.bits, self.bit_shift)
         places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return np.flatnonzero(self.keys[places] == keys)
 

@@ -29,8 +29,8 @@ _START, _PRIME = 14695981039346656037, 0xFF51AFD7ED558CCD
 _BASE = 0x9E3779B97F4A7C15
 _MOST_DIGITS = 256
 _BUCKETS = 1024
-_BATCH_BYTES = 1 << 20
-"""Texts handed to the kernel at once; its keys take at most eight times as much."""
+_BATCH_CHARACTERS = 1 << 17
+"""Texts handed to the kernel at once: with their keys they fit into a core's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +71,32 @@ def plain_grams(texts: Iterable[str], n: int) -> Grams:
     )
 
 
+def window_ends(words: Sequence[str | None], n: int) -> list[int]:
+    """The place of the last word of every n words in a row without a break (None)."""
+    found: list[int] = []
+    run = 0
+    for place, word in enumerate(words):
+        run = 0 if word is None else run + 1
+        if run >= n > 0:
+            found.append(place)
+    return found
+
+
 def windows(words: Sequence[str | None], n: int) -> list[tuple[int, int]]:
     """(place of the last word, key) of every n words in a row without a break (None)."""
-    found: list[tuple[int, int]] = []
-    if not n:
-        return found
-    power = pow(_BASE, n - 1, _MASK + 1)
+    power = pow(_BASE, n - 1, _MASK + 1) if n else 0
     hashes = [0 if word is None else word_hash(word) for word in words]
-    run = rolling = 0
-    for place, value in enumerate(hashes):
-        if not value:
-            run = rolling = 0
-            continue
-        if run == n:
-            rolling -= hashes[place - n] * power
+    found: list[tuple[int, int]] = []
+    rolling = last = 0
+    for place in window_ends(words, n):
+        if place == last + 1 and found:
+            rolling = (rolling - hashes[place - n] * power) * _BASE + hashes[place]
         else:
-            run += 1
-        rolling = (rolling * _BASE + value) & _MASK
-        if run == n:
-            found.append((place, _finish(rolling)))
+            rolling = 0
+            for value in hashes[place - n + 1 : place + 1]:
+                rolling = rolling * _BASE + value
+        rolling, last = rolling & _MASK, place
+        found.append((place, _finish(rolling)))
     return found
 
 
@@ -152,6 +159,7 @@ class Kernel:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._keys: Callable[..., int] = _function(library, "cascade_keys")
+        self._suspects: Callable[..., None] = _function(library, "cascade_suspects")
         self._find: Callable[..., int] = _function(library, "cascade_find")
         self._fold = np.zeros(0x110000, dtype=np.uint32)
         self._pool = bytearray(1)  # place 0 is "not known"
@@ -166,7 +174,7 @@ class Kernel:
         start = size = 0
         for place, text in enumerate(texts):
             size += len(text)
-            if size > _BATCH_BYTES:
+            if size > _BATCH_CHARACTERS:
                 parts.append(self._batch(texts[start : place + 1], n))
                 start, size = place + 1, 0
         parts.append(self._batch(texts[start:], n))
@@ -197,13 +205,15 @@ class Kernel:
         return found[:count].copy()
 
     def _batch(self, texts: Sequence[str], n: int) -> Grams:
-        clean = [stripped(text) for text in texts]
-        data = "".join(clean).encode("utf-8", "surrogatepass")
-        if len(data) == sum(map(len, clean)):  # ASCII
-            sizes = list(map(len, clean))
-        else:
-            sizes = [len(text.encode("utf-8", "surrogatepass")) for text in clean]
-        ends = np.cumsum(sizes, dtype=np.int64)
+        clean = list(texts)
+        data, ends = _joined(clean)
+        flags = np.zeros(len(clean), dtype=np.uint8)
+        self._suspects(data, ends.ctypes.data, len(clean), flags.ctypes.data)
+        suspects = np.flatnonzero(flags).tolist()
+        if suspects:
+            for place in suspects:
+                clean[place] = stripped(clean[place])
+            data, ends = _joined(clean)
         key_ends = np.zeros(len(texts), dtype=np.int64)
         wholes = np.zeros(len(texts), dtype=np.uint64)
         done = 0
@@ -221,6 +231,7 @@ class Kernel:
     def _make_room(self, text: int, keys: int) -> None:
         """Scratch that is kept from call to call, for fresh memory costs as much as its use."""
         self._scratch = np.empty(text + 8, dtype=np.uint8)
+        self._masks = np.empty(text // 16 + 4, dtype=np.uint64)
         self._words = np.empty(text, dtype=np.uint64)
         self._found = np.empty(keys, dtype=np.uint64)
 
@@ -236,8 +247,9 @@ class Kernel:
         unknown = ctypes.c_int64(-1)
         done = self._keys(
             ctypes.byref(self._rules), data, ends.ctypes.data, len(ends), n,
-            self._scratch.ctypes.data, self._words.ctypes.data, len(self._words),
-            self._found.ctypes.data, len(self._found), key_ends.ctypes.data, wholes.ctypes.data, ctypes.byref(unknown),
+            self._scratch.ctypes.data, self._masks.ctypes.data, self._words.ctypes.data,
+            len(self._words), self._found.ctypes.data, len(self._found), key_ends.ctypes.data,
+            wholes.ctypes.data, ctypes.byref(unknown),
         )  # fmt: skip
         return done, unknown.value
 
@@ -259,11 +271,21 @@ class Kernel:
         )  # fmt: skip
 
 
+def _joined(texts: Sequence[str]) -> tuple[bytes, NDArray[np.int64]]:
+    """The texts as UTF-8, one after another, and where each ends."""
+    data = "".join(texts).encode("utf-8", "surrogatepass")
+    sizes = list(map(len, texts))
+    if len(data) != sum(sizes):  # not ASCII
+        sizes = [len(text.encode("utf-8", "surrogatepass")) for text in texts]
+    return data, np.cumsum(sizes, dtype=np.int64)
+
+
 def _function(library: ctypes.CDLL, name: str) -> Callable[..., int]:
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     shapes: dict[str, list[Any]] = {
         "cascade_keys": [pointer, ctypes.c_char_p, pointer, number, number, pointer, pointer,
-                         number, pointer, number, pointer, pointer, pointer],
+                         pointer, number, pointer, number, pointer, pointer, pointer],
+        "cascade_suspects": [ctypes.c_char_p, pointer, number, pointer],
         "cascade_find": [pointer, number, pointer, pointer, number, pointer, number, pointer],
     }  # fmt: skip
     function = getattr(library, name)
@@ -274,11 +296,15 @@ def _function(library: ctypes.CDLL, name: str) -> Callable[..., int]:
 def _phrase_tables() -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
     """Word hashes of all phrases (0: any word), where each ends, and where a bucket begins.
 
-    A phrase is in the bucket of its first word; a bucket has its longest phrase first.
+    A phrase is in the bucket of its first two words; a bucket has its longest phrase first.
     """
+
+    def bucket(phrase: Sequence[int]) -> int:
+        return (phrase[0] + 31 * phrase[1]) % _BUCKETS
+
     hashed = [[0 if w is None else word_hash(w) for w in phrase] for phrase in PHRASES]
-    hashed.sort(key=lambda phrase: (phrase[0] % _BUCKETS, -len(phrase)))
-    counts = np.bincount([p[0] % _BUCKETS for p in hashed], minlength=_BUCKETS)
+    hashed.sort(key=lambda phrase: (bucket(phrase), -len(phrase)))
+    counts = np.bincount([bucket(phrase) for phrase in hashed], minlength=_BUCKETS)
     return (
         np.array([word for phrase in hashed for word in phrase], dtype=np.uint64),
         np.cumsum([len(phrase) for phrase in hashed], dtype=np.int64),
