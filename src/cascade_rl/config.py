@@ -327,6 +327,8 @@ class CascadeRLConfig(Model):
     chat: ChatConfig = ChatConfig()
     local: LocalConfig = LocalConfig()
     trackers: TrackerConfig = TrackerConfig()
+    allow_overlap: tuple[str, ...] = ()
+    """Pairs of sets that may share prompts, `STAGE:OTHER`; other pairs are refused (`overlap`)."""
     allow_unsafe_sandbox: bool = False
     cascade_checkpoint_dir: str | None = None
     algorithm: Mapping[str, Any] = {}

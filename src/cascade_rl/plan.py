@@ -26,6 +26,7 @@ from cascade_rl.digests import digest_json, weights_digest
 from cascade_rl.errors import ConfigError, DataError
 from cascade_rl.evaluation.benchmarks import protocol_digest, verifier_of
 from cascade_rl.graph import Plan, PlannedStage, StartModel
+from cascade_rl.overlap import check_overlap
 from cascade_rl.rewards import combine
 
 Split = Literal["val", "test"]
@@ -63,6 +64,7 @@ def make_plan(config: CascadeRLConfig, rolled_back: Collection[str] = ()) -> Pla
     digest = digest_json([start.key, [s.key for s in planned]])
     plan = Plan(config, digest, start, tuple(planned), tuple(skipped))
     check_contracts(plan)
+    check_overlap(config)
     return plan
 
 

@@ -30,22 +30,29 @@ def plan(
 
 def show_plan(config: CascadeRLConfig, output: Path | None, *, as_json: bool = False) -> None:
     """Print the plan. Raises ConfigError or DataError where an edge does not hold."""
+    from cascade_rl.overlap import overlaps
     from cascade_rl.plan import make_plan
     from cascade_rl.store.run import CONFIG, Run
 
     known = output is not None and (output / CONFIG).exists()
     planned = make_plan(config, Run(output).rolled_back() if output and known else ())
     states = {s.key: state_of(s, output) for s in planned.stages}
+    expected = [found.line for found in overlaps(planned.config)]
     if as_json:
         stages = [
             {"name": s.name, "key": s.key, "kind": s.config.kind, "state": states[s.key],
              "parent": s.parent, "inputs": dict(s.inputs), "steps": s.config.total_training_steps}
             for s in planned.stages
         ]  # fmt: skip
-        print(json.dumps({"digest": planned.digest, "start": planned.start.key, "stages": stages}))
+        print(json.dumps({"digest": planned.digest, "start": planned.start.key, "stages": stages,
+                          "expected_overlaps": expected}))  # fmt: skip
         return
     screen = console()
     screen.print(_table(planned, states))
+    if expected:
+        screen.print("\nprompts in common, as expected:")
+        for line in expected:
+            screen.print(f"  {line}", markup=False)
     differences = changed(config)
     if differences:
         screen.print(f"\ndiffers from preset {config.preset}:")

@@ -9,6 +9,7 @@ import typer
 from cascade_rl.cli.data.curate import curate
 from cascade_rl.cli.data.dedup import dedup
 from cascade_rl.cli.data.generate import generate
+from cascade_rl.cli.data.decontaminate import decontaminate
 from cascade_rl.cli.data.mini import mini
 from cascade_rl.cli.data.mix import mix
 from cascade_rl.cli.data.multiturn import multiturn
@@ -23,6 +24,7 @@ COMMANDS: Mapping[str, Callable[..., int | None]] = {
     "stats": stats,
     "passrate": passrate,
     "curate": curate,
+    "decontaminate": decontaminate,
     "mini": mini,
     "prepare": prepare,
     "generate": generate,

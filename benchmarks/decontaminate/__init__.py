@@ -1,0 +1,1 @@
+"""Decontamination shown: planted leaks found, innocents kept, its rate, its memory."""

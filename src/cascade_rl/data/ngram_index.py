@@ -1,0 +1,192 @@
+"""Which items have an n-gram: sorted arrays of 64-bit keys, so that ten million prompts fit.
+
+Items are numbered from 0 in the order in which they are added, benchmark after benchmark. One
+rule: an n-gram in more than 1 % of a benchmark's items, and in two of them at least, says nothing
+about any of them; it is left out for that benchmark and listed in `common`. Items with the same
+words count as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cascade_rl.data.ngrams import Grams, loaded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Keys = NDArray[np.uint64]
+    Items = NDArray[np.uint32]
+
+COMMON_SHARE = 0.01
+_PARTS = 256
+"""Keys are sorted in parts by their first byte: a part at a time needs little memory."""
+_MOST_BITS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTable:
+    """Pairs of key and item, sorted; `first[k]` is the place of the first key from k << shift.
+
+    `bits` has a 1 for every value of a key's upper bits, so that most others are known at once.
+    """
+
+    keys: Keys
+    items: Items
+    first: NDArray[np.uint32]
+    shift: int
+    bits: NDArray[np.uint8]
+    bit_shift: int
+
+    @staticmethod
+    def of(keys: Keys, items: Items) -> KeyTable:
+        """A table of pairs that are sorted already."""
+        shift = 64 - min(_MOST_BITS, max(3, len(keys).bit_length()))
+        edges = np.arange(1 << (64 - shift), dtype=np.uint64) << np.uint64(shift)
+        first = np.append(np.searchsorted(keys, edges), len(keys)).astype(np.uint32)
+        bit_shift = shift - 4
+        flags = np.zeros(1 << (64 - bit_shift), dtype=bool)
+        flags[keys >> np.uint64(bit_shift)] = True
+        bits = np.packbits(flags, bitorder="little")
+        return KeyTable(keys, items, first, shift, bits, bit_shift)
+
+    def find(self, keys: Keys) -> NDArray[np.int64]:
+        """Places in `keys` of those that some item has."""
+        if not len(self.keys):
+            return np.empty(0, dtype=np.int64)
+        kernel = loaded()
+        if kernel is not None:
+            return kernel.find(keys, self.keys, self.first, self.shift, self.bits, self.bit_shift)
+        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.flatnonzero(self.keys[places] == keys)
+
+    def items_of(self, key: int) -> list[int]:
+        """The items that have the key, in order."""
+        low, high = np.searchsorted(self.keys, np.uint64(key), "left"), 0
+        high = np.searchsorted(self.keys, np.uint64(key), "right")
+        return [int(item) for item in self.items[low:high]]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """N-grams and whole prompts of all items, and the n-grams too common to count.
+
+    `common[b]` holds key and number of items of the benchmark; `same_as[i]` is the first item
+    with the words of item i.
+    """
+
+    ngrams: KeyTable
+    wholes: KeyTable
+    common: tuple[dict[int, int], ...]
+    same_as: Items
+    sizes: tuple[int, ...]  # different items of each benchmark
+
+
+class IndexBuilder:
+    """Takes the items of one benchmark after another; memory holds their keys only."""
+
+    def __init__(self) -> None:
+        self._keys: list[list[Keys]] = [[] for _ in range(_PARTS)]
+        self._items: list[list[Items]] = [[] for _ in range(_PARTS)]
+        self._wholes: list[Keys] = []
+        self._ends: list[int] = []
+        self.count = 0
+
+    def add(self, found: Grams, text_items: Sequence[int], wholes: Sequence[int]) -> None:
+        """Items of the current benchmark: `text_items[t]` is the place in this call of the item
+        that text t is of, `wholes` has a key for each item."""
+        lengths = np.diff(found.ends, prepend=0)
+        items = (np.repeat(np.asarray(text_items, dtype=np.uint32), lengths)) + np.uint32(
+            self.count
+        )
+        parts = (found.keys >> np.uint64(56)).astype(np.uint8)
+        order = np.argsort(parts, kind="stable")
+        bounds = np.cumsum(np.bincount(parts, minlength=_PARTS))[:-1]
+        keys_by_part = np.split(found.keys[order], bounds)
+        items_by_part = np.split(items[order], bounds)
+        for part in range(_PARTS):
+            if len(keys_by_part[part]):
+                self._keys[part].append(keys_by_part[part].copy())
+                self._items[part].append(items_by_part[part].copy())
+        self._wholes.append(np.asarray(wholes, dtype=np.uint64))
+        self.count += len(wholes)
+
+    def end_benchmark(self) -> None:
+        """The items added since the last call are one benchmark."""
+        self._ends.append(self.count)
+
+    def build(self) -> Index:
+        """The index; the builder is empty after it."""
+        wholes = np.concatenate(self._wholes) if self._wholes else np.empty(0, np.uint64)
+        same_as = self._first_of_equals(wholes)
+        sizes = self._sizes(same_as)
+        total = sum(len(keys) for part in self._keys for keys in part)
+        keys, items = np.empty(total, np.uint64), np.empty(total, np.uint32)
+        common: list[dict[int, int]] = [{} for _ in self._ends]
+        filled = 0
+        for part in range(_PARTS):
+            if not self._keys[part]:
+                continue
+            found = np.concatenate(self._keys[part])
+            of = same_as[np.concatenate(self._items[part])]
+            self._keys[part], self._items[part] = [], []
+            found, of = self._without_common(*_sorted_pairs(found, of), sizes, common)
+            keys[filled : filled + len(found)] = found
+            items[filled : filled + len(found)] = of
+            filled += len(found)
+        order = np.flatnonzero((same_as == np.arange(self.count)) & (wholes != 0))
+        order = order[np.argsort(wholes[order], kind="stable")].astype(np.uint32)
+        return Index(
+            KeyTable.of(keys[:filled], items[:filled]),
+            KeyTable.of(wholes[order], order),
+            tuple(common),
+            same_as,
+            sizes,
+        )
+
+    def _first_of_equals(self, wholes: Keys) -> Items:
+        """For each item the first of its benchmark with the same words."""
+        same_as = np.arange(self.count, dtype=np.uint32)
+        start = 0
+        for end in self._ends:
+            _, first, inverse = np.unique(wholes[start:end], return_index=True, return_inverse=True)
+            same = wholes[start:end] != 0  # items without words are not each other
+            same_as[start:end][same] = (first[inverse] + start)[same]
+            start = end
+        return same_as
+
+    def _sizes(self, same_as: Items) -> tuple[int, ...]:
+        starts = [0, *self._ends[:-1]]
+        return tuple(
+            int(np.count_nonzero(same_as[a:b] == np.arange(a, b)))
+            for a, b in zip(starts, self._ends, strict=True)
+        )
+
+    def _without_common(
+        self, keys: Keys, items: Items, sizes: Sequence[int], common: list[dict[int, int]]
+    ) -> tuple[Keys, Items]:
+        """The pairs without the n-grams that are common in the item's benchmark."""
+        benchmark = np.searchsorted(self._ends, items, side="right")
+        new = np.ones(len(keys), dtype=bool)
+        new[1:] = (keys[1:] != keys[:-1]) | (benchmark[1:] != benchmark[:-1])
+        starts = np.flatnonzero(new)
+        counts = np.diff(starts, append=len(keys))
+        limits = np.maximum(1, COMMON_SHARE * np.asarray(sizes)[benchmark[starts]])
+        too_many = counts > limits
+        for start, count in zip(starts[too_many], counts[too_many], strict=True):
+            common[int(benchmark[start])][int(keys[start])] = int(count)
+        kept = np.repeat(~too_many, counts)
+        return keys[kept], items[kept]
+
+
+def _sorted_pairs(keys: Keys, items: Items) -> tuple[Keys, Items]:
+    """The pairs by key and then item, each once."""
+    order = np.lexsort((items, keys))
+    keys, items = keys[order], items[order]
+    new = np.ones(len(keys), dtype=bool)
+    new[1:] = (keys[1:] != keys[:-1]) | (items[1:] != items[:-1])
+    return keys[new], items[new]
