@@ -55,7 +55,8 @@ def _end(word: re.Match[str]) -> int:
 def _word(rng: random.Random, word: str, signed: bool) -> str:
     if word[-1].isdigit() and "." not in word:
         value = int(word)
-        value = rng.choice((value + 1, value - 1, value // 2, 2 * value, 1, 0))
+        far = rng.randint(0, 10 * abs(value) + 10)
+        value = rng.choice((value + 1, value - 1, value // 2, 2 * value, 1, 0, far))
         return str(value if signed else abs(value))
     if word[-1].isdigit():
         return f"{float(word) + rng.choice((1, -0.5, 0.25)):g}"

@@ -82,7 +82,7 @@ def sift(
         else:
             step.keep(found)
             unmeasured += _is_unmeasured(found)
-        duplicates += isinstance(row, Problem) and _cases(row) - _cases(found) > 0
+            duplicates += _cases(row) > _cases(found)
         done()
     step.details["kept without a golden solution"] = unmeasured
     step.details["rows with duplicate tests"] = duplicates
@@ -92,9 +92,9 @@ def _is_unmeasured(row: Row) -> bool:
     return isinstance(row, Problem) and row.domain == "code" and KEPT_AS not in row.extra
 
 
-def _cases(row: Row | Drop) -> int:
-    is_code = isinstance(row, Problem) and isinstance(row.reference, Tests)
-    return len(row.reference.cases) if is_code else 0  # type: ignore[union-attr]
+def _cases(row: Row) -> int:
+    tests = row.reference if isinstance(row, Problem) else None
+    return len(tests.cases) if isinstance(tests, Tests) else 0
 
 
 def judged(rows: Iterable[Row], options: Options, pool: Pool) -> Iterator[tuple[Row, Row | Drop]]:
