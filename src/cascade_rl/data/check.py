@@ -109,7 +109,7 @@ def faults(rows: Iterable[Row], pool: Pool | None = None) -> Iterator[tuple[Row,
         asked = [
             (at, (row, text))
             for at, row in enumerate(part)
-            if found[at] is None and isinstance(row, Problem) and (text := own_answer(row))
+            if found[at] is None and isinstance(row, Problem) and (text := own_answer(row)) is not None
         ]
         verdicts = verify_many(((_own_form(row), text) for _, (row, text) in asked), pool=pool)
         for (at, _), verdict in zip(asked, verdicts, strict=True):

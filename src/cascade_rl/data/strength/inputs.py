@@ -78,8 +78,11 @@ def _different(
     for _ in range(20 * count):
         if len(found) == count:
             break
-        made = draw(rng)
-        name = key(made)
+        try:
+            made = draw(rng)
+            name = key(made)
+        except (TypeError, ValueError, OverflowError):  # mixed types, infinity: drawn again
+            continue
         if name not in seen and len(name) < 50_000:
             seen.add(name)
             found.append(made)

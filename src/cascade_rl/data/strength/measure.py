@@ -1,8 +1,9 @@
 """How strong a problem's tests are: what they catch of the wrong programs near the right one.
 
-The wrong programs are mutants of the golden solution. Left out are those that do as it does on
-every generated input (they may be right), and all but one of those that do the same as each
-other.
+The wrong programs are mutants of the golden solution, without those that do as it does on every
+generated input: they may be right. Strength is the chance that one of them is still caught when
+each test is lost with chance one half. Tests that catch everything, but each thing by one test
+only, have .5; the plain share of what is caught cannot tell them from a rich set.
 """
 
 from __future__ import annotations
@@ -12,59 +13,64 @@ from dataclasses import dataclass
 from typing import Any
 
 from cascade_rl.data.strength.mutants import Mutant, mutants_of
-from cascade_rl.data.strength.trials import Behaviour, Trial, same, trial_of
+from cascade_rl.data.strength.trials import Trial, trial_of
 from cascade_rl.types import Problem
 
 INPUTS = 200
 MUTANTS = 60
-THRESHOLD = 0.8
+THRESHOLD = 0.6
 _SHOWN = 5
 """Survivors that a report names."""
 
 
+LOSS = 0.5
+"""The chance with which each test is thought away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A mutant that is not equivalent: whether the tests caught it, and how wrong it is.
+    """A mutant that is not equivalent.
 
-    `differs` is the share of the generated inputs on which it does other than the golden
-    solution.
+    `caught` counts the tests' inputs that show it is wrong; where none does, `differs` is the
+    share of the generated inputs on which it does other than the golden solution.
     """
 
     mutant: Mutant
-    killed: bool
-    differs: float
+    caught: int
+    differs: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """What became of the mutants; `equivalent` and `alike` say how many were left out."""
+    """What became of the mutants; `equivalent` says how many were left out."""
 
     tried: tuple[Tried, ...]
     equivalent: int
-    alike: int
     inputs: int
 
     @property
     def killed(self) -> int:
         """Mutants that some test caught."""
-        return sum(tried.killed for tried in self.tried)
+        return sum(tried.caught > 0 for tried in self.tried)
 
     @property
     def strength(self) -> float:
-        """Killed of those that are not equivalent; 1 where there are none."""
-        return self.killed / len(self.tried) if self.tried else 1.0
+        """The mean over the mutants of 1 - LOSS ** caught; 1 where there are no mutants."""
+        if not self.tried:
+            return 1.0
+        return sum(1 - LOSS**tried.caught for tried in self.tried) / len(self.tried)
 
     @property
     def survivors(self) -> list[Tried]:
         """Those no test caught, the most wrong first."""
-        alive = [tried for tried in self.tried if not tried.killed]
-        return sorted(alive, key=lambda tried: -tried.differs)
+        alive = [tried for tried in self.tried if not tried.caught]
+        return sorted(alive, key=lambda tried: -(tried.differs or 0.0))
 
     def as_dict(self) -> dict[str, Any]:
         """For a row and a report."""
         survivors = [
             {"line": t.mutant.line, "kind": t.mutant.kind, "now": t.mutant.change,
-             "differs": round(t.differs, 3)}
+             "differs": round(t.differs or 0.0, 3)}
             for t in self.survivors[:_SHOWN]
         ]  # fmt: skip
         return {
@@ -95,38 +101,13 @@ def strength_of(
 
 
 def try_all(trial: Trial, mutants: Sequence[Mutant]) -> Strength:
-    """Run the mutants; each behaviour counts once."""
-    seen: set[str] = set()
+    """Run the mutants on the tests, and what passes on the generated inputs."""
     tried: list[Tried] = []
-    equivalent = alike = 0
     for mutant in mutants:
         behaviour = trial.run(mutant.source)
-        wrong = differing(trial, behaviour)
-        if not behaviour.fails and not any(wrong):
-            equivalent += 1
-            continue
-        name = behaviour_name(behaviour, wrong)
-        if name and name in seen:
-            alike += 1
-            continue
-        seen.add(name)
-        share = sum(wrong) / len(wrong) if wrong else 1.0
-        tried.append(Tried(mutant, behaviour.fails, share))
-    return Strength(tuple(tried), equivalent, alike, len(trial.inputs))
-
-
-def differing(trial: Trial, behaviour: Behaviour) -> tuple[bool, ...]:
-    """On which generated inputs a program does other than the golden solution."""
-    pairs = zip(behaviour.outcomes, trial.golden, strict=False)
-    return tuple(not same(found, expected) for found, expected in pairs)
-
-
-def behaviour_name(behaviour: Behaviour, wrong: Sequence[bool]) -> str:
-    """Equal for programs that fail alike everywhere; empty where that was not asked."""
-    if not behaviour.outcomes:
-        return ""
-    pairs = zip(behaviour.outcomes, wrong, strict=True)
-    return repr((behaviour.failed, [outcome if off else None for outcome, off in pairs]))
+        if behaviour.caught or behaviour.differs:
+            tried.append(Tried(mutant, behaviour.caught, behaviour.differs))
+    return Strength(tuple(tried), len(mutants) - len(tried), len(trial.inputs))
 
 
 def is_weak(strength: float, threshold: float) -> bool:

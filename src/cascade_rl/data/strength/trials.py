@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from cascade_rl.data.strength.inputs import Arguments, like_calls, like_texts
 from cascade_rl.errors import EvaluationError
-from cascade_rl.sandbox.base import Limits, Wanted
+from cascade_rl.sandbox.base import Limits
 from cascade_rl.sandbox.base import Outcome as Ran
 from cascade_rl.sandbox.client import default_sandbox
 from cascade_rl.types import AssertTest, Problem, Tests
@@ -33,6 +33,8 @@ LEAST_CPU_S, MORE_CPU = 0.2, 20.0
 RESTARTS, GOLDEN_RESTARTS = 1, 5
 """How often a mutant, or the golden solution, that hung is started again behind that input; then
 it counts as hanging."""
+ENOUGH = 6
+"""A program caught so often is not run on."""
 Outcome = tuple[str, Any]
 """(`value`, what was returned or printed), (`raised`, the error's name), (`odd`, a description)
 or (`hung`, why it was stopped)."""
@@ -41,15 +43,14 @@ HUNG: Outcome = ("hung", "")
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """Which tests failed, and the outcome of each generated input; none where not asked."""
+    """How often the tests caught a program, and where it does other than the golden solution.
 
-    failed: tuple[bool, ...]
-    outcomes: tuple[Outcome, ...]
+    `caught` counts inputs of the tests up to ENOUGH. `differs` is the share of the generated
+    inputs; None where a test had caught the program, which is then not asked.
+    """
 
-    @property
-    def fails(self) -> bool:
-        """Whether some test fails."""
-        return any(self.failed)
+    caught: int
+    differs: float | None = None
 
 
 class Trial(Protocol):
@@ -60,13 +61,12 @@ class Trial(Protocol):
         """The generated inputs."""
         ...
 
-    @property
-    def golden(self) -> Sequence[Outcome]:
-        """What the golden solution answers to them."""
-        ...
-
     def run(self, source: str) -> Behaviour:
         """What a program does. Nothing is raised for what it did."""
+        ...
+
+    def outcomes(self, source: str) -> list[Outcome]:
+        """What it does on each generated input."""
         ...
 
 
@@ -156,30 +156,39 @@ class FunctionTrial:
 
     def __init__(self, problem: Problem, batch: Batch, golden: str, count: int, seed: int) -> None:
         self._batch = batch
-        self._cases = len(batch.tests.cases)
-        own = list(batch.inputs)
         limit = batch.tests.time_limit_s or Limits().cpu_s
-        first, took = observed(batch, golden, own, limit, 0)
+        first, took = observed(batch, golden, batch.inputs, limit, 0)
         self.odd = any(kind == "odd" for kind, _ in first)
-        if not self.odd and any(self._failed(first)):
+        if not self.odd and self._caught(first):
             raise Unfit("the golden solution fails a test")
-        seeds = [given for given in own if type(given) is tuple]
-        self.inputs, self.golden = answered(batch, golden, seeds, count, seed)
-        self._asked = [*own, *self.inputs]
+        seeds = [given for given in batch.inputs if type(given) is tuple]
+        self.inputs, self._golden = answered(batch, golden, seeds, count, seed)
         self._cpu_s = max(LEAST_CPU_S, MORE_CPU * max(took))
 
     def run(self, source: str) -> Behaviour:
-        """Tests and generated inputs."""
-        found, _ = observed(self._batch, source, self._asked, self._cpu_s, RESTARTS)
-        own = len(self._batch.inputs)
-        return Behaviour(tuple(self._failed(found[:own])), tuple(found[own:]))
+        """Tests first; generated inputs where they all pass."""
+        found, _ = observed(self._batch, source, self._batch.inputs, self._cpu_s, RESTARTS)
+        if caught := self._caught(found):
+            return Behaviour(min(caught, ENOUGH))
+        return Behaviour(0, share(self.outcomes(source), self._golden))
 
-    def _failed(self, outcomes: Sequence[Outcome]) -> list[bool]:
-        failed = [False] * self._cases
-        for index, (kind, value) in enumerate(outcomes):
-            if kind != "value" or self._batch.accept(index, value):
-                failed[self._batch.cases[index]] = True
-        return failed
+    def outcomes(self, source: str) -> list[Outcome]:
+        """What a program does on each generated input."""
+        return observed(self._batch, source, self.inputs, LEAST_CPU_S, RESTARTS)[0]
+
+    def _caught(self, outcomes: Sequence[Outcome]) -> int:
+        accept = self._batch.accept
+        return sum(
+            kind != "value" or bool(accept(index, value))
+            for index, (kind, value) in enumerate(outcomes)
+        )
+
+
+def share(found: Sequence[Outcome], golden: Sequence[Outcome]) -> float:
+    """Of the outcomes that differ; 1 where there is nothing to tell programs apart by."""
+    if not golden:
+        return 1.0
+    return sum(not same(a, b) for a, b in zip(found, golden, strict=True)) / len(golden)
 
 
 def answered(
@@ -197,6 +206,8 @@ def observed(
     batch: Batch, source: str, asked: Sequence[Any], cpu_s: float, restarts: int
 ) -> tuple[list[Outcome], list[float]]:
     """The outcome of each call in order, and the processor time of each."""
+    if not asked:
+        return [], []
     watched = source + _OBSERVER % {"name": batch.entry_point}
     outcomes: list[Outcome] = []
     took: list[float] = []
@@ -250,24 +261,40 @@ class BlockTrial:
 
     def __init__(self, problem: Problem, tests: Tests, golden: str, count: int, seed: int) -> None:
         self._problem = problem
-        if any(self._failed(golden)):
+        self._weights = [weight_of(case) for case in tests.cases]
+        if self._caught(golden):
             raise Unfit("the golden solution fails a test")
         entry, calls = _written_calls(tests)
         self._batch = Batch(tests, "call", tuple(calls), (), lambda index, value: "", entry)
-        self.inputs, self.golden = answered(self._batch, golden, calls, count, seed)
+        self.inputs, self._golden = answered(self._batch, golden, calls, count, seed)
         self._problem = replace(problem, reference=replace(tests, time_limit_s=1.0))
 
     def run(self, source: str) -> Behaviour:
-        """Tests, then generated inputs."""
-        failed = self._failed(source)
-        found, _ = observed(self._batch, source, self.inputs, LEAST_CPU_S, RESTARTS)
-        return Behaviour(failed, tuple(found))
+        """Tests first; generated inputs where they all pass."""
+        if caught := self._caught(source):
+            return Behaviour(min(caught, ENOUGH))
+        return Behaviour(0, share(self.outcomes(source), self._golden))
 
-    def _failed(self, source: str) -> tuple[bool, ...]:
-        results = test_results(self._problem, f"```python\n{source}\n```")
+    def outcomes(self, source: str) -> list[Outcome]:
+        """What a program does on each generated input."""
+        return observed(self._batch, source, self.inputs, LEAST_CPU_S, RESTARTS)[0]
+
+    def _caught(self, source: str) -> int:
+        results = test_results(self._problem, f"~~~~~~python\n{source}\n~~~~~~")
         if any(result.status == "infra" for result in results):
             raise EvaluationError("a program could not be run", hint="see  cascade doctor")
-        return tuple(result.status != "right" for result in results)
+        failed = [result.status != "right" for result in results]
+        return sum(weight for weight, fails in zip(self._weights, failed, strict=True) if fails)
+
+
+def weight_of(case: Any) -> int:
+    """How many inputs a block of test code stands for: one an assert, many where it loops."""
+    if not isinstance(case, AssertTest):
+        return 1
+    nodes = list(ast.walk(parsed(case.code)))
+    if any(isinstance(node, ast.For | ast.While | ast.comprehension) for node in nodes):
+        return ENOUGH
+    return max(1, sum(isinstance(node, ast.Assert) for node in nodes))
 
 
 def _written_calls(tests: Tests) -> tuple[str | None, list[Arguments]]:
@@ -296,65 +323,60 @@ def _written_calls(tests: Tests) -> tuple[str | None, list[Arguments]]:
 
 
 class ScriptTrial:
-    """Tests by stdin and stdout. Generated inputs are run only where every test passes."""
+    """Tests by stdin and stdout; a process an input."""
 
     def __init__(self, batch: Batch, golden: str, count: int, seed: int) -> None:
         self._batch = batch
         self._cpu_s = batch.tests.time_limit_s or Limits().cpu_s
         own = list(batch.inputs)
-        begun = self._spent(golden, own)
-        if begun is None:
+        done = self._ran(golden, own)
+        if done.status != "ok" or any(batch.accept(i, out) for i, out in enumerate(done.results)):
             raise Unfit("the golden solution fails a test")
-        self._cpu_s = max(LEAST_CPU_S, MORE_CPU * begun / len(own))
+        self._cpu_s = max(LEAST_CPU_S, MORE_CPU * done.cpu_s / len(own))
         drawn = like_texts(own, 2 * count, seed)
-        first, second = (
-            self._printed(golden, drawn, len(drawn)),
-            self._printed(golden, drawn, len(drawn)),
-        )
+        first = self._printed(golden, drawn, len(drawn))
+        second = self._printed(golden, drawn, len(drawn))
         steady = [at for at in range(len(drawn)) if _is_steady(first[at], second[at], 0.0)][:count]
         self.inputs = [drawn[at] for at in steady]
-        self.golden = [first[at] for at in steady]
+        self._golden = [first[at] for at in steady]
 
     def run(self, source: str) -> Behaviour:
-        """Tests up to the first that fails; the generated inputs where none does."""
-        failed = self._first_failure(source)
-        if failed is not None:
-            cases = len(self._batch.inputs)
-            return Behaviour(tuple(index == failed for index in range(cases)), ())
-        cases = (False,) * len(self._batch.inputs)
-        return Behaviour(cases, tuple(self._printed(source, self.inputs, RESTARTS)))
+        """Tests first; generated inputs where they all pass."""
+        if caught := self._caught(source):
+            return Behaviour(caught)
+        return Behaviour(0, share(self.outcomes(source), self._golden))
 
-    def _run(self, source: str, inputs: Sequence[str], wanted: Wanted | None = None) -> Ran:
+    def outcomes(self, source: str) -> list[Outcome]:
+        """What a program prints for each generated input."""
+        return self._printed(source, self.inputs, RESTARTS)
+
+    def _ran(self, source: str, inputs: Sequence[str]) -> Ran:
         program = replace(self._batch, inputs=tuple(inputs)).program(source)
-        done = default_sandbox().run(program, Limits(cpu_s=self._cpu_s, total_cpu_s=120.0), wanted)
+        done = default_sandbox().run(program, Limits(cpu_s=self._cpu_s, total_cpu_s=120.0))
         _refuse_infra(done)
         return done
 
-    def _first_failure(self, source: str) -> int | None:
-        accept = self._batch.accept
-        done = self._run(source, self._batch.inputs, lambda i, out: not accept(i, out))
-        for index, printed in enumerate(done.results):
-            if accept(index, printed):
-                return index
-        return None if done.status == "ok" else len(done.results)
-
-    def _spent(self, golden: str, inputs: Sequence[str]) -> float | None:
-        """Processor time of the golden solution on its tests; None where it fails one."""
-        done = self._run(golden, inputs)
-        fails = any(self._batch.accept(i, out) for i, out in enumerate(done.results))
-        return None if fails or done.status != "ok" else done.cpu_s
+    def _caught(self, source: str) -> int:
+        """Tests that fail, up to ENOUGH; one that hangs fails all of them."""
+        inputs, accept = self._batch.inputs, self._batch.accept
+        first = caught = 0
+        while first < len(inputs) and caught < ENOUGH:
+            done = self._ran(source, inputs[first:])
+            caught += sum(bool(accept(first + i, out)) for i, out in enumerate(done.results))
+            if done.status == "timeout":
+                return ENOUGH
+            caught += done.status != "ok"
+            first += len(done.results) + 1
+        return min(caught, ENOUGH)
 
     def _printed(self, source: str, inputs: Sequence[str], restarts: int) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        while len(outcomes) < len(inputs):
-            done = self._run(source, inputs[len(outcomes) :])
+        while len(outcomes) < len(inputs) and restarts >= 0:
+            done = self._ran(source, inputs[len(outcomes) :])
             outcomes += [("value", out.decode("utf-8", "replace").strip()) for out in done.results]
             if done.status != "ok":
-                kind = "raised" if done.status == "runtime" else "hung"
-                outcomes.append((kind, ""))
-                restarts -= kind == "hung"
-            if restarts < 0:
-                break
+                outcomes.append(("raised" if done.status == "runtime" else "hung", ""))
+                restarts -= done.status != "runtime"
         return outcomes + [HUNG] * (len(inputs) - len(outcomes))
 
 
