@@ -37,6 +37,7 @@ from cascade_rl.data.strength.measure import (
     try_all,
 )
 from cascade_rl.data.strength.mutants import Mutant, mutants_of
+from cascade_rl.data.strength.sift import MIN_TESTS, number_of_tests
 from cascade_rl.data.strength.trials import Unfit, same, trial_of
 from cascade_rl.types import AssertTest, Problem, Tests
 from cascade_rl.verifiers.code import test_results
@@ -65,7 +66,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Weakened:
-    """What is left of a problem's tests: whose program passes, how many tests, their strength."""
+    """What is left of a problem's tests: whose program passes, how many inputs, their strength."""
 
     by: str
     left: int
@@ -165,7 +166,8 @@ def measured(item: Item, mutants: int = MUTANTS) -> Result | None:
             left = [index for index, passed in enumerate(passes) if passed]
             harder = _weakened(item, seen, by, source, left)
             break
-    return Result(item.problem.id, item.source, len(tests.cases), original, drawn, harder)
+    count = number_of_tests(tests)
+    return Result(item.problem.id, item.source, count, original, drawn, harder)
 
 
 def _caught(
@@ -200,7 +202,8 @@ def _weakened(
         return Weakened(by, 0, None)
     cases = tuple(tests.cases[index] for index in left)
     poorer = replace(item.problem, reference=replace(tests, cases=cases))
-    return Weakened(by, len(left), _without_twins(poorer, item.golden, source, seen))
+    count = number_of_tests(replace(tests, cases=cases))
+    return Weakened(by, count, _without_twins(poorer, item.golden, source, seen))
 
 
 def _without_twins(problem: Problem, golden: str, source: str, seen: Sequence[Mutant]) -> Strength:
@@ -247,14 +250,25 @@ def threshold_of(results: Sequence[Result], rule: Rule) -> float:
 
 
 def shares(
-    results: Sequence[Result], rule: Rule, threshold: float, way: Way = WAYS["drawn order"]
+    results: Sequence[Result],
+    rule: Rule,
+    threshold: float,
+    way: Way = WAYS["drawn order"],
+    least: int = 1,
 ) -> tuple[float, float, float]:
-    """Of the weakened flagged, of the originals passed; of the weakened with tests left flagged."""
+    """Of the weakened flagged, of the originals passed; of the weakened with tests left flagged.
+
+    Fewer than `least` tests are flagged whatever they catch.
+    """
+
+    def flags(strength: Strength, tests: int) -> bool:
+        return tests < least or is_weak(rule(strength), threshold)
+
     weakened = [found for r in results if (found := way(r)) is not None]
-    left = [w.strength for w in weakened if w.strength is not None]
-    flagged = sum(is_weak(rule(strength), threshold) for strength in left)
+    left = [(w.strength, w.left) for w in weakened if w.strength is not None]
+    flagged = sum(flags(*found) for found in left)
     emptied = len(weakened) - len(left)
-    passed = sum(not is_weak(rule(r.original), threshold) for r in results)
+    passed = sum(not flags(r.original, r.tests) for r in results)
     return (
         (flagged + emptied) / max(len(weakened), 1),
         passed / max(len(results), 1),
@@ -326,16 +340,17 @@ def report(results: Sequence[Result]) -> int:
         }.items():
             _print(part, rows, rule, threshold)
     rule = RULES["strength"]
-    print(f"\nthe default, weak below {THRESHOLD}")
-    _print("all", results, rule, THRESHOLD)
+    print(f"\nas `cascade data strength` drops by default: weak below {THRESHOLD}, or few tests")
+    _print("mutants alone", results, rule, THRESHOLD)
+    _print(f"and {MIN_TESTS} tests", results, rule, THRESHOLD, MIN_TESTS)
     flagged, passed, _ = shares(other, rule, threshold_of(chosen, rule))
     print(f"\nflagged {flagged:.3f}, passed {passed:.3f}; the bar is {BAR} for both")
     return 0 if min(flagged, passed) >= BAR else 1
 
 
-def _print(part: str, rows: Sequence[Result], rule: Rule, threshold: float) -> None:
+def _print(part: str, rows: Sequence[Result], rule: Rule, threshold: float, least: int = 1) -> None:
     for way, weakened in WAYS.items():
-        flagged, passed, of_left = shares(rows, rule, threshold, weakened)
+        flagged, passed, of_left = shares(rows, rule, threshold, weakened, least)
         left = sum(w is not None and w.strength is not None for w in map(weakened, rows))
         count = sum(weakened(r) is not None for r in rows)
         print(

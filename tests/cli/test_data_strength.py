@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cascade_rl.data.rows import read_problems, rejects_path
 from cascade_rl.data.step import report_path
+from cascade_rl.sandbox.client import default_sandbox
 from cascade_rl.types import Tests
 from tests.cli.conftest import Done
 from tests.data import public_rows as public
@@ -46,7 +49,14 @@ ROWS = [
     code("strong"),
     code("twice", tests=[*STRONG, STRONG[0]]),
     public.row("t", "math", "math", "1 + 1?", "2"),
-    code("weak", tests=STRONG[:1]),
+    code(
+        "weak",
+        tests=[
+            "assert clamp(5, 0, 9) == 5",
+            *(f"assert clamp({n}, {n}, 9) == {n}" for n in (3, 4)),
+        ],
+    ),
+    code("few", tests=STRONG[:2]),
     code("any", prompt="If there are several answers, print any of them."),
     code("asks", prompt="This is an interactive problem."),
     code("drawn", prompt="The region is shown in the figure below."),
@@ -58,6 +68,7 @@ ROWS = [
 ]
 REASONS = {
     "t/weak": "weak tests",
+    "t/few": "too few tests",
     "t/any": "special judge",
     "t/asks": "interactive",
     "t/drawn": "needs an image",
@@ -95,7 +106,7 @@ def test_rows_without_a_solution_are_kept_on_request_and_counted(
     done = cascade("data", "strength", rows, "--out", out, "--keep-unsolved")
     assert done.status == 0 and len(read_problems(out)) == 1
     report = json.loads(report_path(out).read_text())
-    assert report["kept without a golden solution"] == 1
+    assert report["kept unmeasured"] == 1
 
 
 def test_a_row_may_be_asked_for_more_tests(cascade: Cascade, tmp_path: Path) -> None:
@@ -112,3 +123,22 @@ def test_the_same_rows_and_seed_give_the_same_file_with_any_number_of_workers(
         out = tmp_path / f"{workers}.jsonl"
         cascade("data", "strength", rows, "--out", out, "--mutants", "20", "--workers", workers)
     assert (tmp_path / "1.jsonl").read_bytes() == (tmp_path / "2.jsonl").read_bytes()
+
+
+def test_a_program_in_another_language_is_judged_and_kept_unmeasured(
+    cascade: Cascade, tmp_path: Path
+) -> None:
+    if why := default_sandbox().missing("cpp"):
+        pytest.skip(why)
+    program = "#include <iostream>\nint main() { int n; std::cin >> n; std::cout << n + 1; }"
+    pairs = [{"input": f"{n}\n", "output": f"{n + 1}\n"} for n in range(3)]
+    tests = {"tests": pairs, "language": "cpp"}
+    wrong = program.replace("+ 1", "+ 2")
+    rows = [
+        code("right", tests=tests, solution=program),
+        code("wrong", tests=tests, solution=wrong),
+    ]
+    out = tmp_path / "out.jsonl"
+    cascade("data", "strength", public.write(tmp_path / "rows.jsonl", rows), "--out", out)
+    report = json.loads(report_path(out).read_text())
+    assert report["kept unmeasured"] == 1 and report["dropped"] == {"golden solution fails": 1}

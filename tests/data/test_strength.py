@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from benchmarks import strength as benchmark
 from cascade_rl.data.strength.inputs import like_calls, like_texts
-from cascade_rl.data.strength.measure import strength_of
+from cascade_rl.data.strength.measure import THRESHOLD, strength_of
 from cascade_rl.data.strength.mutants import mutants_of
 from cascade_rl.data.strength.prompts import unfit_text
 from cascade_rl.data.strength.trials import Unfit, trial_of
@@ -193,3 +195,24 @@ def test_problems_that_fixed_outputs_cannot_judge_are_known_by_their_text(
     case: dict[str, str],
 ) -> None:
     assert unfit_text(case["text"])[0] == case["reason"]
+
+
+# --- real problems ----------------------------------------------------------------------------
+
+REAL = ("mbpp/247", "mbpp/396", "mbpp/431", "mbpp/758", "HumanEval/137", "HumanEval/21")
+
+
+def test_weakened_tests_of_real_problems_are_weaker_and_most_are_flagged(
+    shared_data: Callable[[str], Path],
+) -> None:
+    data = shared_data("code/mbpp_sanitized.json").parents[1]
+    found = [item for item in benchmark.items(data) if item.problem.id in REAL]
+    results = [benchmark.measured(item, mutants=25) for item in found]
+    measured = [result for result in results if result is not None]
+    assert len(measured) == len(REAL)
+    for result in measured:
+        weakened = result.harder or result.drawn
+        assert weakened.left < result.tests
+        assert not weakened.strength or weakened.strength.strength < result.original.strength
+    flagged, passed, _ = benchmark.shares(measured, lambda s: s.strength, THRESHOLD)
+    assert flagged == 1.0 and passed >= 0.6

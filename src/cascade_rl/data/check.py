@@ -40,6 +40,7 @@ SAME_PAIR = "chosen equals rejected"
 REFERENCE = "reference fails its own verifier"
 UNREADABLE_REFERENCE = "unreadable reference"
 CONTRADICTION = "instructions contradict each other"
+NOT_JUDGED = "could not be judged"
 NO_SOLUTION = "no solution to check"
 _AT_ONCE = 256
 """Rows that are held while their references are judged."""
@@ -109,7 +110,9 @@ def faults(rows: Iterable[Row], pool: Pool | None = None) -> Iterator[tuple[Row,
         asked = [
             (at, (row, text))
             for at, row in enumerate(part)
-            if found[at] is None and isinstance(row, Problem) and (text := own_answer(row)) is not None
+            if found[at] is None
+            and isinstance(row, Problem)
+            and (text := own_answer(row)) is not None
         ]
         verdicts = verify_many(((_own_form(row), text) for _, (row, text) in asked), pool=pool)
         for (at, _), verdict in zip(asked, verdicts, strict=True):
@@ -120,6 +123,8 @@ def faults(rows: Iterable[Row], pool: Pool | None = None) -> Iterator[tuple[Row,
 def _reference_fault(verdict: Verdict) -> Fault | None:
     if verdict.status == "right":
         return None
+    if verdict.status == "infra":
+        return Fault(NOT_JUDGED, verdict.reason[:500])
     return Fault(REFERENCE, f"{verdict.status}: {verdict.reason}"[:500])
 
 

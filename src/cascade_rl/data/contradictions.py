@@ -111,6 +111,10 @@ RELATIONS: Mapping[str, tuple[str, str, str]] = {
     "letters:letter_counting2": ("letter {letter}", "let_relation", "let_frequency"),
 }  # fmt: skip
 """By id: what is counted, and the arguments that bound it."""
+PARAGRAPHS: Mapping[str, str] = {
+    "length_constraints:number_paragraphs": "paragraphs between ***",
+    "length_constraints:nth_paragraph_first_word": "paragraphs between blank lines",
+}
 
 
 def _bounds(name: str, kwargs: Given) -> Iterator[tuple[str, float, float]]:
@@ -128,10 +132,9 @@ def _bounds(name: str, kwargs: Given) -> Iterator[tuple[str, float, float]]:
         yield "words", float(kwargs["min_words"]), float(kwargs["max_words"])
     elif name == "change_case:english_lowercase":
         yield "words in capitals", 0.0, 0.0
-    elif name == "length_constraints:number_paragraphs":
-        yield "paragraphs between ***", *(2 * [float(kwargs["num_paragraphs"])])
-    elif name == "length_constraints:nth_paragraph_first_word":
-        yield "paragraphs between blank lines", *(2 * [float(kwargs["num_paragraphs"])])
+    elif name in PARAGRAPHS:
+        count = float(kwargs["num_paragraphs"])
+        yield PARAGRAPHS[name], count, count
 
 
 def _wanted_and_forbidden(given: list[tuple[str, Given]]) -> Iterator[str]:

@@ -7,7 +7,7 @@ nothing is ever fetched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jsonschema.exceptions import SchemaError, ValidationError
@@ -63,13 +63,12 @@ def _schema_fault(name: str, tool: Mapping[str, Any]) -> str:
     if not isinstance(schema, Mapping):
         return f"{name}: parameters is no JSON schema"
     try:
-        validator_for(schema, Draft202012Validator).check_schema(schema)
+        validator_for(schema, Draft202012Validator).check_schema(dict(schema))
     except SchemaError as error:
         return f"{name}: parameters is no JSON schema: {error.message[:150]}"
     return ""
 
 
-def _said(error: ValidationError | Sequence[Any]) -> str:
-    assert isinstance(error, ValidationError)
+def _said(error: ValidationError) -> str:
     where = ".".join(map(str, error.absolute_path))
     return f"{where}: {error.message[:150]}" if where else error.message[:150]

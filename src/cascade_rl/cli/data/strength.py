@@ -22,7 +22,7 @@ def strength(
     ] = None,
     mutants: Annotated[int, typer.Option(min=1, help="wrong programs a row")] = 60,
     inputs: Annotated[int, typer.Option(min=1, help="generated inputs a row")] = 200,
-    min_tests: Annotated[int, typer.Option(min=1, help="different tests a row must have")] = 1,
+    min_tests: Annotated[int, typer.Option(min=1, help="different tests a row must have")] = 3,
     keep_unsolved: Annotated[
         bool, typer.Option("--keep-unsolved", help="keep rows without a golden solution")
     ] = False,

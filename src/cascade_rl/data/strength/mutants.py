@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cascade_rl.data.strength.slips import EXPRESSIONS, STATEMENTS
@@ -61,16 +61,16 @@ def _every(source: str) -> Iterator[tuple[Place, Mutant]]:
             yield place, Mutant(kind, node.lineno, text, said)
 
 
-def _changes(node: ast.stmt | ast.expr) -> Iterable[tuple[str, list[ast.AST]]]:
+def _changes(node: ast.stmt | ast.expr) -> Iterable[tuple[str, Sequence[ast.AST]]]:
     if isinstance(node, ast.stmt):
         for kind, slip in STATEMENTS.items():
-            yield from ((kind, list(changed)) for changed in slip(node))
+            yield from ((kind, changed) for changed in slip(node))
     else:
         for kind, change in EXPRESSIONS.items():
             yield from ((kind, [changed]) for changed in change(node))
 
 
-Replace = Callable[[list[ast.AST]], None]
+Replace = Callable[[Sequence[ast.AST]], None]
 _LEFT_ALONE = ("annotation", "returns", "decorator_list", "type_params")
 _NO_SITES = (ast.Import, ast.ImportFrom, ast.Global, ast.Nonlocal)
 
@@ -103,14 +103,14 @@ def _site(node: ast.AST, replace: Replace) -> Iterator[tuple[ast.stmt | ast.expr
 def _in_list(items: list[ast.AST], index: int) -> Replace:
     length = len(items)
 
-    def replace(changed: list[ast.AST]) -> None:
+    def replace(changed: Sequence[ast.AST]) -> None:
         items[index : index + 1 + len(items) - length] = changed
 
     return replace
 
 
 def _in_field(owner: ast.AST, field: str) -> Replace:
-    def replace(changed: list[ast.AST]) -> None:
+    def replace(changed: Sequence[ast.AST]) -> None:
         setattr(owner, field, changed[0])
 
     return replace

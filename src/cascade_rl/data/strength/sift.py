@@ -19,8 +19,9 @@ from cascade_rl.data.check import solution_of
 from cascade_rl.data.step import Step
 from cascade_rl.data.strength.measure import is_weak, strength_of
 from cascade_rl.data.strength.prompts import unfit_text
-from cascade_rl.data.strength.trials import Unfit
-from cascade_rl.sandbox.values import NotPlain, encode
+from cascade_rl.data.strength.trials import weight_of
+from cascade_rl.errors import EvaluationError
+from cascade_rl.sandbox.values import encode
 from cascade_rl.types import (
     AssertTest,
     CallTest,
@@ -30,15 +31,19 @@ from cascade_rl.types import (
     Tests,
     Verdict,
     partial,
+    right,
     unjudged,
 )
 from cascade_rl.verifiers import Pool
+from cascade_rl.verifiers.code import verify_code
 from cascade_rl.verifiers.code.batches import batches_of
 from cascade_rl.verifiers.code.extract import extract_program
 
 TOO_FEW, CONFLICT, UNREADABLE = "too few tests", "tests contradict each other", "unreadable tests"
 UNSOLVED, FAILS, WEAK = "no golden solution", "golden solution fails", "weak tests"
+UNJUDGED = "could not be measured"
 KEPT_AS = "test_strength"
+MIN_TESTS = 3
 _AT_ONCE = 64
 """Rows that are held while their tests are measured."""
 
@@ -50,7 +55,7 @@ class Options:
     threshold: float
     mutants: int = 60
     inputs: int = 200
-    min_tests: int = 1
+    min_tests: int = MIN_TESTS
     keep_unsolved: bool = False
     seed: int = 0
 
@@ -84,7 +89,7 @@ def sift(
             unmeasured += _is_unmeasured(found)
             duplicates += _cases(row) > _cases(found)
         done()
-    step.details["kept without a golden solution"] = unmeasured
+    step.details["kept unmeasured"] = unmeasured
     step.details["rows with duplicate tests"] = duplicates
 
 
@@ -142,21 +147,35 @@ def _first_look(row: Row, options: Options) -> Row | Drop:
 def measured(problem: Problem, solution: str, *, mutants: int, inputs: int, seed: int) -> Verdict:
     """The strength of a problem's tests as a verdict: `partial`, its numbers as JSON in `answer`.
 
-    `invalid` where the golden solution is none.
+    `invalid` where the golden solution fails, `right` where it passes and nothing can be measured
+    because no mutants are made of its language.
     """
-    source = extract_program(solution) or ""
+    tests = problem.reference
+    assert isinstance(tests, Tests)
+    source = extract_program(solution, tests.language) or ""
+    verdict = verify_code(problem, f"~~~~~~{tests.language}\n{source}\n~~~~~~")
+    if verdict.score is None:
+        return verdict
+    if verdict.status != "right":
+        return unjudged("invalid", f"{verdict.status}: {verdict.reason}")
+    if tests.language != "python":
+        return right()
     try:
         found = strength_of(problem, source, mutants=mutants, inputs=inputs, seed=seed)
-    except Unfit as error:
-        return unjudged("invalid", str(error))
+    except EvaluationError as error:
+        return unjudged("infra", str(error))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return unjudged("invalid", f"the golden solution cannot be read: {error}")
+        return unjudged("invalid", str(error))
     return partial(found.strength, "", json.dumps(found.as_dict()))
 
 
 def _decided(problem: Problem, verdict: Verdict, threshold: float) -> Row | Drop:
+    if verdict.status == "infra":
+        return Drop(UNJUDGED, verdict.reason)
     if verdict.score is None:
         return Drop(FAILS, verdict.reason)
+    if verdict.status == "right":
+        return problem
     numbers: Mapping[str, Any] = json.loads(verdict.answer or "{}")
     if is_weak(verdict.score, threshold):
         return Drop(WEAK, numbers)
@@ -204,8 +223,11 @@ def contradicting(tests: Tests) -> str:
 
 
 def number_of_tests(tests: Tests) -> int:
-    """Inputs tried; a block of many asserts counts each of them, where it can be read as data."""
-    return sum(len(batch.inputs) for batch in batches_of(tests))
-
-
-__all__ = ["Drop", "NotPlain", "Options", "judged", "measured", "sift"]
+    """Inputs tried: each assert of a block is one, and a block that loops stands for many."""
+    count = 0
+    for batch in batches_of(tests):
+        if batch.kind == "assert":
+            count += sum(weight_of(tests.cases[at]) for at in batch.cases)
+        else:
+            count += len(batch.inputs)
+    return count
