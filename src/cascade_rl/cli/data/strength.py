@@ -18,7 +18,7 @@ def strength(
     file: Annotated[Path, typer.Argument(help="code rows; a golden solution in extra_info")],
     out: Annotated[Path, typer.Option(help="where the strong rows go")],
     threshold: Annotated[
-        float | None, typer.Option(help="strength below which tests are weak, 0 to 1")
+        float | None, typer.Option(min=0, max=1, help="strength below which tests are weak, 0 to 1")
     ] = None,
     mutants: Annotated[int, typer.Option(min=1, help="wrong programs a row")] = 60,
     inputs: Annotated[int, typer.Option(min=1, help="generated inputs a row")] = 200,
