@@ -70,6 +70,14 @@ def calls(arguments: dict[str, Any], name: str = "add") -> dict[str, Any]:
     return {"source": "t", "messages": messages, "tools": TOOLS}
 
 
+def fetching() -> dict[str, Any]:
+    """A tool whose schema lies elsewhere."""
+    found = calls({"a": 1, "b": 2})
+    schema = {"$ref": "http://127.0.0.1:9/schema.json"}
+    found["tools"] = [{"function": {"name": "add", "parameters": schema}}]
+    return found
+
+
 def turned(content: str, role: str = "assistant") -> dict[str, Any]:
     return {"role": role, "content": content}
 
@@ -144,6 +152,7 @@ BAD = {
     "an argument of a wrong type": (calls({"a": 1, "b": "2"}), "its schema"),
     "an argument that a call lacks": (calls({"a": 1}), "its schema"),
     "an unknown tool": (calls({"a": 1, "b": 2}, "subtract"), "its schema"),
+    "a schema that lies elsewhere": (fetching(), "its schema"),
     "a pair of blanks": (pair("yes  it is", "yes it is"), "chosen equals rejected"),
     "an empty chosen text": (pair(" ", "no"), "empty turn"),
     "equal answers": (pair("yes", "yes"), "unreadable"),

@@ -12,6 +12,7 @@ from typing import Any
 
 from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import Draft202012Validator, validator_for
+from jsonschema_specifications import REGISTRY
 from referencing.exceptions import Unresolvable
 
 from cascade_rl.types import Conversation, ToolCall
@@ -44,10 +45,9 @@ def call_fault(call: ToolCall, known: Mapping[str, Mapping[str, Any]]) -> str:
     if tool is None:
         return f"a call of {call.name!r}; the tools are {', '.join(sorted(known))}"
     schema = _schema(tool)
+    kind = validator_for(schema, Draft202012Validator)
     try:
-        errors = list(validator_for(schema, Draft202012Validator)(schema).iter_errors(
-            dict(call.arguments)
-        ))  # fmt: skip
+        errors = list(kind(schema, registry=REGISTRY).iter_errors(dict(call.arguments)))
     except (Unresolvable, RecursionError) as error:
         return f"{call.name}: the schema cannot be followed: {error}"
     return f"{call.name}: {_said(errors[0])}" if errors else ""
