@@ -14,7 +14,7 @@ export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-verl install-bench demo test test-verl slow check fix bench docs clean \
-  accept-learning accept-conflict accept-audit accept-audit-peers accept-verifiers
+  accept-learning accept-conflict accept-audit accept-audit-peers accept-strength accept-verifiers
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -83,6 +83,9 @@ accept-conflict: install ## forgetting is flagged where there is some, and only 
 
 accept-audit: install ## attacks on our own verifiers, in every tier, as root and as a user
 	$(BIN)/python -m benchmarks.audit_self
+
+accept-strength: install ## weakened tests of MBPP and HumanEval are told from the originals
+	$(BIN)/python -m benchmarks.strength
 
 accept-verifiers: install install-bench ## rates of the verifiers beside their peers
 	$(BIN)/python -m benchmarks.verifiers
