@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade_rl.data.curate import PRESETS, RULES, Given, choose, no_math_or_code
-from cascade_rl.data.curate.rule import Check, estimated_tokens, kind_of_row
+from cascade_rl.data.curate.rule import Check, kind_of_row
 from cascade_rl.data.files import raw_rows
 from cascade_rl.data.schema import kind_of, parse_row
 from cascade_rl.errors import ConfigError
@@ -219,9 +219,3 @@ def test_every_preset_names_rules_and_its_source() -> None:
     for name, preset in PRESETS.items():
         assert choose(preset.rules, Given()), name
         assert preset.source, name
-
-
-def test_a_token_is_about_three_and_a_half_characters_or_one_of_another_script() -> None:
-    assert estimated_tokens("") == 0
-    assert estimated_tokens("a" * 35) == 10
-    assert estimated_tokens("a" * 35 + "数学") == 12

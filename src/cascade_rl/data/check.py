@@ -13,7 +13,8 @@ from itertools import islice
 
 from cascade_rl.chat import IM_END, IM_START, render
 from cascade_rl.data.contradictions import contradiction
-from cascade_rl.data.tool_calls import tool_fault
+from cascade_rl.data.sft.tools import Checked
+from cascade_rl.data.sft.tools import check as check_calls
 from cascade_rl.types import (
     Answer,
     Constraints,
@@ -202,8 +203,10 @@ def _conversation_fault(row: Conversation) -> Fault | None:
             return Fault(TURNS, f"messages[{at}] is a tool's result and no call stands before it")
         if message.role == "system" and at:
             return Fault(TURNS, f"messages[{at}] is a system turn; expected it first")
-    if fault := tool_fault(row):
-        return Fault(TOOLS, fault)
+    if row.tools:
+        found = check_calls(row, allow_final_call=True)
+        if not isinstance(found, Checked):
+            return Fault(TOOLS, ": ".join(found))
     return _render_fault(row.messages, row)
 
 

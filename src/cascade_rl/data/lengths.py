@@ -21,6 +21,11 @@ TURN = 5
 """Tokens around a turn: `<|im_start|>`, the role, line ends, `<|im_end|>`."""
 
 
+def estimated_tokens(text: str) -> int:
+    """About the tokens of a text, rather too many."""
+    return -(-_bytes(text) // BYTES_A_TOKEN)
+
+
 def estimate(row: Row) -> int:
     """Tokens of a row in our chat template, from its bytes."""
     match row:
@@ -35,17 +40,15 @@ def estimate(row: Row) -> int:
 
 
 def _turns(messages: Sequence[Message]) -> int:
-    system = 0 if messages and messages[0].role == "system" else TURN + _tokens(DEFAULT_SYSTEM)
+    system = (
+        0 if messages and messages[0].role == "system" else TURN + estimated_tokens(DEFAULT_SYSTEM)
+    )
     return system + sum(TURN + _message(message) for message in messages)
 
 
 def _message(message: Message) -> int:
     calls = "".join(json.dumps([c.name, c.arguments], default=str) for c in message.tool_calls)
-    return _tokens(message.content + (message.thought or "") + calls)
-
-
-def _tokens(text: str) -> int:
-    return -(-_bytes(text) // BYTES_A_TOKEN)
+    return estimated_tokens(message.content + (message.thought or "") + calls)
 
 
 def _bytes(text: str) -> int:

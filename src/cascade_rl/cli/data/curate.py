@@ -98,15 +98,9 @@ def _given(tokenizer: Path | None, seed: int) -> Given:
         return Given(seed=seed)
     if not tokenizer.is_dir():
         raise InputError(f"--tokenizer {tokenizer} is no directory; expected that of a model")
-    from cascade_rl.chat import HFTokenizer
-    from cascade_rl.engines.local.model import load_tokenizer
+    from cascade_rl.engines.tokens import token_counter
 
-    loaded = HFTokenizer(load_tokenizer(tokenizer))
-    # No tokenizer takes half a surrogate pair: it counts as a question mark.
-    return Given(
-        tokens=lambda text: len(loaded.encode_plain(text.encode("utf-8", "replace").decode())),
-        seed=seed,
-    )
+    return Given(tokens=token_counter(tokenizer), seed=seed)
 
 
 def _say(step: Step) -> None:

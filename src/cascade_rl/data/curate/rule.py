@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cascade_rl.chat import strip_mode_flag
+from cascade_rl.data.lengths import estimated_tokens
 from cascade_rl.types import Conversation, Message, Pair, Problem, Row
 
 NOT_RECORDED = "not recorded"
@@ -27,16 +28,6 @@ Tokens = Callable[[str], int]
 """The number of tokens of a text."""
 Check = Callable[[Row], str | None]
 """Why a row goes, or None."""
-
-
-def estimated_tokens(text: str) -> int:
-    """About the tokens of a text: 3.5 ASCII characters are one, and any other character is one.
-
-    Prose has more characters a token and formulas have fewer. Where a limit matters, give the
-    model's own tokenizer.
-    """
-    ascii_only = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
-    return -(-2 * ascii_only // 7) + len(text) - ascii_only
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from cascade_rl.chat import harmless
+from cascade_rl.data.lengths import estimated_tokens
 from cascade_rl.data.sft.journal import Journal
 from cascade_rl.data.sft.pace import Pace, retry_after
 from cascade_rl.digests import digest_json
@@ -29,8 +30,6 @@ LONGEST_PAUSE_S = 600.0
 """A server that asks for a longer pause than this ends the command; its answers are kept."""
 GIVE_UP = 20
 """Requests in a row that are not answered, each after all its tries, before all is stopped."""
-CHARACTERS_A_TOKEN = 4
-"""For estimates, where nobody counted tokens."""
 AGAIN = frozenset((408, 409, 425, 429))
 STOP = {
     401: "check the key in the variable named by  --api-key-env",
@@ -76,10 +75,10 @@ class Reply:
 
     @property
     def length(self) -> int:
-        """Tokens of the completion, estimated from its characters where nobody counted."""
+        """Tokens of the completion, estimated where nobody counted."""
         if self.tokens is not None:
             return self.tokens
-        return -(-(len(self.content) + len(self.reasoning)) // CHARACTERS_A_TOKEN)
+        return estimated_tokens(self.content + self.reasoning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +275,7 @@ class Endpoint:
 
 def _estimate(body: Mapping[str, Any], completion: float) -> float:
     """Tokens that a request will take: its prompt's, and an answer as long as those so far."""
-    prompt = sum(len(turn["content"]) for turn in body["messages"]) / CHARACTERS_A_TOKEN
+    prompt = sum(estimated_tokens(turn["content"]) for turn in body["messages"])
     return prompt + (completion or float(body.get("max_tokens") or 0))
 
 

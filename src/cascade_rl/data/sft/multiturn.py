@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from cascade_rl.chat import assistant_text
+from cascade_rl.data.lengths import estimated_tokens
 from cascade_rl.data.sft.endpoint import (
-    CHARACTERS_A_TOKEN,
     Ask,
     Endpoint,
     Failure,
@@ -93,9 +93,9 @@ def single(row: Row) -> Conversation | None:
 
 
 def tokens(row: Row) -> int:
-    """The tokens of a conversation, estimated from its characters."""
+    """The tokens of a conversation, about."""
     turns = row.messages if isinstance(row, Conversation) else ()
-    return -(-sum(len(assistant_text(m)) for m in turns) // CHARACTERS_A_TOKEN)
+    return sum(estimated_tokens(assistant_text(m)) for m in turns)
 
 
 def flagged(row: Conversation) -> Conversation:
