@@ -244,9 +244,17 @@ WAYS: dict[str, Way] = {
 
 
 def threshold_of(results: Sequence[Result], rule: Rule) -> float:
-    """The threshold with the best smaller of both shares, where tests are left."""
-    values = {rule(r.original) for r in results}
-    return max(sorted(values), key=lambda value: min(shares(results, rule, value)[:2]))
+    """The threshold with the best smaller of both shares; of the weakened those with tests left.
+
+    Of equally good ones the middle.
+    """
+    values = sorted({rule(r.original) for r in results})
+    scores = []
+    for value in values:
+        _, passed, of_left = shares(results, rule, value)
+        scores.append(min(passed, of_left))
+    best = [value for value, score in zip(values, scores, strict=True) if score == max(scores)]
+    return best[len(best) // 2]
 
 
 def shares(
