@@ -33,6 +33,7 @@ from cascade_rl.data.strength.measure import (
     MUTANTS,
     THRESHOLD,
     Strength,
+    affordable,
     is_weak,
     try_all,
 )
@@ -157,7 +158,9 @@ def measured(item: Item, mutants: int = MUTANTS) -> Result | None:
         return None
     tests = item.problem.reference
     assert isinstance(tests, Tests)
-    original = try_all(trial_of(item.problem, item.golden, INPUTS, 0), seen)
+    trial = trial_of(item.problem, item.golden, INPUTS, 0)
+    seen = seen[: affordable(trial, mutants)]
+    original = try_all(trial, seen)
     by, source, passes = caught[0]
     drawn = _weakened(item, seen, by, source, _in_drawn_order(passes, rng))
     harder = None
