@@ -247,16 +247,14 @@ WAYS: dict[str, Way] = {
 
 
 def threshold_of(results: Sequence[Result], rule: Rule) -> float:
-    """The threshold with the best smaller of both shares; of the weakened those with tests left.
+    """The threshold with the best smaller of both shares that the bar is for.
 
     Of equally good ones the middle.
     """
-    values = sorted({rule(r.original) for r in results})
-    scores = []
-    for value in values:
-        _, passed, of_left = shares(results, rule, value)
-        scores.append(min(passed, of_left))
-    best = [value for value, score in zip(values, scores, strict=True) if score == max(scores)]
+    values = {rule(r.original) for r in results}
+    values |= {rule(r.drawn.strength) for r in results if r.drawn.strength is not None}
+    scores = {value: min(shares(results, rule, value)[:2]) for value in sorted(values)}
+    best = [value for value, score in scores.items() if score == max(scores.values())]
     return best[len(best) // 2]
 
 
