@@ -33,6 +33,7 @@ from cascade_rl.data.strength.measure import (
     MUTANTS,
     THRESHOLD,
     Strength,
+    affordable,
     is_weak,
     try_all,
 )
@@ -157,7 +158,9 @@ def measured(item: Item, mutants: int = MUTANTS) -> Result | None:
         return None
     tests = item.problem.reference
     assert isinstance(tests, Tests)
-    original = try_all(trial_of(item.problem, item.golden, INPUTS, 0), seen)
+    trial = trial_of(item.problem, item.golden, INPUTS, 0)
+    seen = seen[: affordable(trial, mutants)]
+    original = try_all(trial, seen)
     by, source, passes = caught[0]
     drawn = _weakened(item, seen, by, source, _in_drawn_order(passes, rng))
     harder = None
@@ -244,9 +247,15 @@ WAYS: dict[str, Way] = {
 
 
 def threshold_of(results: Sequence[Result], rule: Rule) -> float:
-    """The threshold with the best smaller of both shares, where tests are left."""
+    """The threshold with the best smaller of both shares that the bar is for.
+
+    Of equally good ones the middle.
+    """
     values = {rule(r.original) for r in results}
-    return max(sorted(values), key=lambda value: min(shares(results, rule, value)[:2]))
+    values |= {rule(r.drawn.strength) for r in results if r.drawn.strength is not None}
+    scores = {value: min(shares(results, rule, value)[:2]) for value in sorted(values)}
+    best = [value for value, score in scores.items() if score == max(scores.values())]
+    return best[len(best) // 2]
 
 
 def shares(

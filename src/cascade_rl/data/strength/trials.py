@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -28,8 +29,9 @@ from cascade_rl.verifiers.code.expressions import NotData, constant
 
 SLOW_S = 0.02
 """Generated inputs on which the golden solution computes longer are left out."""
-LEAST_CPU_S, MORE_CPU = 0.2, 20.0
-"""A mutant gets so many seconds an input, or so many times what the golden solution took."""
+LEAST_CPU_S, MORE_CPU, MORE_CPU_S = 0.2, 20.0, 1.0
+"""A mutant gets so many seconds an input, or so many times what the golden solution took, but
+never more than so many seconds beside it."""
 RESTARTS, GOLDEN_RESTARTS = 1, 5
 """How often a mutant, or the golden solution, that hung is started again behind that input; then
 it counts as hanging."""
@@ -59,6 +61,11 @@ class Trial(Protocol):
     @property
     def inputs(self) -> Sequence[Any]:
         """The generated inputs."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """What the golden solution takes for the tests."""
         ...
 
     def run(self, source: str) -> Behaviour:
@@ -93,6 +100,11 @@ def trial_of(problem: Problem, golden: str, count: int, seed: int) -> Trial:
         if not trial.odd:
             return trial
     return BlockTrial(problem, tests, golden, count, seed)
+
+
+def patience(took: float) -> float:
+    """Seconds of processor time for a mutant, given what the golden solution took."""
+    return max(LEAST_CPU_S, min(MORE_CPU * took, took + MORE_CPU_S))
 
 
 def alike(found: Any, expected: Any) -> bool:
@@ -163,7 +175,8 @@ class FunctionTrial:
             raise Unfit("the golden solution fails a test")
         seeds = [given for given in batch.inputs if type(given) is tuple]
         self.inputs, self._golden = answered(batch, golden, seeds, count, seed)
-        self._cpu_s = max(LEAST_CPU_S, MORE_CPU * max(took))
+        self.seconds = sum(took)
+        self._cpu_s = patience(max(took))
 
     def run(self, source: str) -> Behaviour:
         """Tests first; generated inputs where they all pass."""
@@ -262,12 +275,14 @@ class BlockTrial:
     def __init__(self, problem: Problem, tests: Tests, golden: str, count: int, seed: int) -> None:
         self._problem = problem
         self._weights = [weight_of(case) for case in tests.cases]
+        begun = time.monotonic()
         if self._caught(golden):
             raise Unfit("the golden solution fails a test")
+        self.seconds = time.monotonic() - begun
         entry, calls = _written_calls(tests)
         self._batch = Batch(tests, "call", tuple(calls), (), lambda index, value: "", entry)
         self.inputs, self._golden = answered(self._batch, golden, calls, count, seed)
-        self._problem = replace(problem, reference=replace(tests, time_limit_s=1.0))
+        self._problem = replace(problem, reference=replace(tests, time_limit_s=1 + self.seconds))
 
     def run(self, source: str) -> Behaviour:
         """Tests first; generated inputs where they all pass."""
@@ -332,7 +347,8 @@ class ScriptTrial:
         done = self._ran(golden, own)
         if done.status != "ok" or any(batch.accept(i, out) for i, out in enumerate(done.results)):
             raise Unfit("the golden solution fails a test")
-        self._cpu_s = max(LEAST_CPU_S, MORE_CPU * done.cpu_s / len(own))
+        self.seconds = done.cpu_s
+        self._cpu_s = patience(done.cpu_s / len(own))
         drawn = like_texts(own, 2 * count, seed)
         first = self._printed(golden, drawn, len(drawn))
         second = self._printed(golden, drawn, len(drawn))
