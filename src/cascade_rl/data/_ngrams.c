@@ -5,10 +5,12 @@
  * through ctypes with buffers that the caller owns. Texts are UTF-8; a character outside ASCII is
  * replaced by what `fold` has for it, and where it has nothing the call ends and says which.
  */
+#define _GNU_SOURCE /* memmem */
 #include <stdint.h>
 #include <string.h>
 
 #define BREAK 0x1f /* no n-gram spans it */
+#define LONGEST_HEADING 40 /* characters, as in boilerplate.py */
 #define MOST_DIGITS 256 /* of a number; the others say no more */
 #define SCRIPT 0x01 /* before the folding of a raised digit */
 
@@ -349,7 +351,8 @@ static int needs_stripping(const uint8_t *text, const uint8_t *end) {
     static const char *const heads[] = {
         "input", "output", "sample", "example", "examples", "note", "notes", "constraints",
         "format", "question", "problem", "answer", "solution", "explanation", "public", "starter",
-        "interaction", "scoring", "test", "tests", "import", "from", "def", "class", 0};
+        "interaction", "scoring", "test", "tests", 0};
+    static const char *const code[] = {"import", "def", "class", 0};
     const uint8_t *p = first_word(text, end);
     size_t size = (size_t)(end - text);
     if (p < end && any_begins(p, end, openings)) return 1;
@@ -362,8 +365,13 @@ static int needs_stripping(const uint8_t *text, const uint8_t *end) {
     if (memchr(text, '&', size) && memchr(text, '{', size)) return 1;
     for (p = text; p && p < end;) {
         const uint8_t *line = memchr(p, '\n', (size_t)(end - p));
-        const uint8_t *word = first_word(p, line ? line : end);
-        if (word < (line ? line : end) && any_begins(word, end, heads)) return 1;
+        const uint8_t *last = line ? line : end, *word = first_word(p, last);
+        if (word < last) {
+            if (last - p <= 4 * LONGEST_HEADING && any_begins(word, last, heads)) return 1;
+            if (any_begins(word, last, code)) return 1;
+            if (begins(word, last, "from") && memmem(word, (size_t)(last - word), "import", 6))
+                return 1;
+        }
         p = line ? line + 1 : 0;
     }
     return 0;
