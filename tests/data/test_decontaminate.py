@@ -177,7 +177,7 @@ def test_a_row_that_shows_items_of_two_sets_counts_for_both() -> None:
         ("http://www.codeforces.com/contest/4/problem/A?lang=ru", "https://m2.codeforces.com/contest/4/problem/A#x"),
         ("https://leetcode.com/problems/two-sum/description/", "https://leetcode.cn/problems/two-sum"),
         ("https://abc1.contest.atcoder.jp/tasks/a", "https://atcoder.jp/contests/abc1/tasks/a"),
-        ("http://judge.u-aizu.ac.jp/description.jsp?id=01&lang=jp", "judge.u-aizu.ac.jp/description.jsp?id=01"),
+        ("http://judge.u-aizu.ac.jp/d.jsp?id=01&lang=jp", "judge.u-aizu.ac.jp/d.jsp?id=01"),
     ],
 )  # fmt: skip
 def test_one_problem_has_one_address(one: str, other: str) -> None:

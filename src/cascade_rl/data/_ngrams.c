@@ -377,13 +377,15 @@ static int needs_stripping(const uint8_t *text, const uint8_t *end) {
     return 0;
 }
 
-/* A 1 for every text that `boilerplate.stripped` may change. */
-void cascade_suspects(const uint8_t *texts, const int64_t *ends, int64_t count, uint8_t *flags) {
-    int64_t start = 0;
+/* A 1 for every text that `boilerplate.stripped` may change; returns how many. */
+int64_t cascade_suspects(const uint8_t *texts, const int64_t *ends, int64_t count, uint8_t *flags) {
+    int64_t start = 0, found = 0;
     for (int64_t i = 0; i < count; i++) {
         flags[i] = (uint8_t)needs_stripping(texts + start, texts + ends[i]);
+        found += flags[i];
         start = ends[i];
     }
+    return found;
 }
 
 /* Places in `keys` of those that are in `sorted`; returns how many.

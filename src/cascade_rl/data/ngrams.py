@@ -159,7 +159,7 @@ class Kernel:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._keys: Callable[..., int] = _function(library, "cascade_keys")
-        self._suspects: Callable[..., None] = _function(library, "cascade_suspects")
+        self._suspects: Callable[..., int] = _function(library, "cascade_suspects")
         self._find: Callable[..., int] = _function(library, "cascade_find")
         self._fold = np.zeros(0x110000, dtype=np.uint32)
         self._pool = bytearray(1)  # place 0 is "not known"
@@ -208,9 +208,8 @@ class Kernel:
         clean = list(texts)
         data, ends = _joined(clean)
         flags = np.zeros(len(clean), dtype=np.uint8)
-        self._suspects(data, ends.ctypes.data, len(clean), flags.ctypes.data)
-        suspects = np.flatnonzero(flags).tolist()
-        if suspects:
+        if self._suspects(data, ends.ctypes.data, len(clean), flags.ctypes.data):
+            suspects = np.flatnonzero(flags).tolist()
             for place in suspects:
                 clean[place] = stripped(clean[place])
             data, ends = _joined(clean)
