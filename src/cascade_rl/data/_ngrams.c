@@ -26,6 +26,7 @@ typedef struct {
     const uint64_t *phrases;    /* word hashes of all phrases; 0 is any word */
     const int64_t *phrase_ends;
     const int64_t *buckets;     /* first phrase of each of 1024 buckets by its first two words */
+    const uint8_t *begins;      /* by the low 10 bits of a word: 1 where it may begin a phrase */
 } Rules;
 
 static inline uint64_t finish(uint64_t hash) {
@@ -262,7 +263,7 @@ static int64_t in_bucket(const Rules *rules, uint64_t start_of_phrase, const uin
 
 /* Length of the longest phrase that begins at words[0], or 0: its second word given, or any. */
 static int64_t phrase(const Rules *rules, const uint64_t *words, int64_t left) {
-    if (left < 2 || !words[1]) return 0;
+    if (left < 2 || !words[0] || !words[1]) return 0;
     int64_t given = in_bucket(rules, words[0] + 31 * words[1], words, left);
     int64_t any = in_bucket(rules, words[0], words, left);
     return given > any ? given : any;
@@ -272,7 +273,7 @@ static int64_t phrase(const Rules *rules, const uint64_t *words, int64_t left) {
 static void mask(const Rules *rules, uint64_t *words, int64_t count) {
     int64_t i = 0;
     while (i < count) {
-        int64_t length = words[i] ? phrase(rules, words + i, count - i) : 0;
+        int64_t length = rules->begins[words[i] & 1023] ? phrase(rules, words + i, count - i) : 0;
         memset(words + i, 0, (size_t)length * sizeof *words);
         i += length ? length : 1;
     }
