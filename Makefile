@@ -15,6 +15,8 @@ export HF_HUB_OFFLINE ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help install install-verl install-bench demo test test-verl slow check fix bench docs clean \
   accept-learning accept-conflict accept-audit accept-audit-peers accept-strength accept-verifiers
+  accept-learning accept-conflict accept-audit accept-audit-peers accept-verifiers \
+  accept-decontaminate
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -22,7 +24,7 @@ help: ## this list
 install: $(INSTALLED) ## make .venv with everything but verl
 
 # torch first, and by the pip that comes with Python: the newer pip is for the resolver's sake.
-$(INSTALLED): pyproject.toml constraints/core.txt
+$(INSTALLED): pyproject.toml setup.py src/cascade_rl/data/_ngrams.c constraints/core.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $$($(PYTHON) --version) is too old; expected Python 3.11 or newer."; \
 	    echo "  name one:  make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
@@ -86,6 +88,8 @@ accept-audit: install ## attacks on our own verifiers, in every tier, as root an
 
 accept-strength: install ## weakened tests of MBPP and HumanEval are told from the originals
 	$(BIN)/python -m benchmarks.strength
+accept-decontaminate: install ## planted leaks among 100,000 documents, and the rate
+	$(BIN)/python -m benchmarks.decontaminate
 
 accept-verifiers: install install-bench ## rates of the verifiers beside their peers
 	$(BIN)/python -m benchmarks.verifiers

@@ -135,13 +135,13 @@ def _edges_of(config: CascadeRLConfig, place: int) -> Iterator[Edge]:
 
 def _rule(stage: AnyStage, other: AnyStage, *, later: bool) -> Rule | None:
     """What two stages' prompts may have in common, said once for a pair."""
-    is_rl = isinstance(other, StageConfig)
-    if isinstance(stage, SFTStageConfig) and stage.role == "policy" and is_rl:
-        return "sft"
-    if _is_rlhf(stage) and is_rl and other.domain in ("math", "code"):
-        return "rlhf"
-    if stage.role in ("reward_model", "judge") and is_rl:
-        return "expected" if stage.name in other.inputs.values() else None
+    if isinstance(other, StageConfig):
+        if isinstance(stage, SFTStageConfig) and stage.role == "policy":
+            return "sft"
+        if _is_rlhf(stage) and other.domain in ("math", "code"):
+            return "rlhf"
+        if stage.role in ("reward_model", "judge"):
+            return "expected" if stage.name in other.inputs.values() else None
     same = stage.family == other.family or (stage.kind == other.kind == "sft")
     return "expected" if later and same and stage.role == other.role else None
 

@@ -5,10 +5,12 @@
  * through ctypes with buffers that the caller owns. Texts are UTF-8; a character outside ASCII is
  * replaced by what `fold` has for it, and where it has nothing the call ends and says which.
  */
+#define _GNU_SOURCE /* memmem */
 #include <stdint.h>
 #include <string.h>
 
 #define BREAK 0x1f /* no n-gram spans it */
+#define LONGEST_HEADING 40 /* characters, as in boilerplate.py */
 #define MOST_DIGITS 256 /* of a number; the others say no more */
 #define SCRIPT 0x01 /* before the folding of a raised digit */
 
@@ -24,6 +26,7 @@ typedef struct {
     const uint64_t *phrases;    /* word hashes of all phrases; 0 is any word */
     const int64_t *phrase_ends;
     const int64_t *buckets;     /* first phrase of each of 1024 buckets by its first two words */
+    const uint8_t *begins;      /* by the low 10 bits of a word: 1 where it may begin a phrase */
 } Rules;
 
 static inline uint64_t finish(uint64_t hash) {
@@ -260,7 +263,7 @@ static int64_t in_bucket(const Rules *rules, uint64_t start_of_phrase, const uin
 
 /* Length of the longest phrase that begins at words[0], or 0: its second word given, or any. */
 static int64_t phrase(const Rules *rules, const uint64_t *words, int64_t left) {
-    if (left < 2 || !words[1]) return 0;
+    if (left < 2 || !words[0] || !words[1]) return 0;
     int64_t given = in_bucket(rules, words[0] + 31 * words[1], words, left);
     int64_t any = in_bucket(rules, words[0], words, left);
     return given > any ? given : any;
@@ -270,7 +273,7 @@ static int64_t phrase(const Rules *rules, const uint64_t *words, int64_t left) {
 static void mask(const Rules *rules, uint64_t *words, int64_t count) {
     int64_t i = 0;
     while (i < count) {
-        int64_t length = words[i] ? phrase(rules, words + i, count - i) : 0;
+        int64_t length = rules->begins[words[i] & 1023] ? phrase(rules, words + i, count - i) : 0;
         memset(words + i, 0, (size_t)length * sizeof *words);
         i += length ? length : 1;
     }
@@ -349,7 +352,8 @@ static int needs_stripping(const uint8_t *text, const uint8_t *end) {
     static const char *const heads[] = {
         "input", "output", "sample", "example", "examples", "note", "notes", "constraints",
         "format", "question", "problem", "answer", "solution", "explanation", "public", "starter",
-        "interaction", "scoring", "test", "tests", "import", "from", "def", "class", 0};
+        "interaction", "scoring", "test", "tests", 0};
+    static const char *const code[] = {"import", "def", "class", 0};
     const uint8_t *p = first_word(text, end);
     size_t size = (size_t)(end - text);
     if (p < end && any_begins(p, end, openings)) return 1;
@@ -362,20 +366,27 @@ static int needs_stripping(const uint8_t *text, const uint8_t *end) {
     if (memchr(text, '&', size) && memchr(text, '{', size)) return 1;
     for (p = text; p && p < end;) {
         const uint8_t *line = memchr(p, '\n', (size_t)(end - p));
-        const uint8_t *word = first_word(p, line ? line : end);
-        if (word < (line ? line : end) && any_begins(word, end, heads)) return 1;
+        const uint8_t *last = line ? line : end, *word = first_word(p, last);
+        if (word < last) {
+            if (last - p <= 4 * LONGEST_HEADING && any_begins(word, last, heads)) return 1;
+            if (any_begins(word, last, code)) return 1;
+            if (begins(word, last, "from") && memmem(word, (size_t)(last - word), "import", 6))
+                return 1;
+        }
         p = line ? line + 1 : 0;
     }
     return 0;
 }
 
-/* A 1 for every text that `boilerplate.stripped` may change. */
-void cascade_suspects(const uint8_t *texts, const int64_t *ends, int64_t count, uint8_t *flags) {
-    int64_t start = 0;
+/* A 1 for every text that `boilerplate.stripped` may change; returns how many. */
+int64_t cascade_suspects(const uint8_t *texts, const int64_t *ends, int64_t count, uint8_t *flags) {
+    int64_t start = 0, found = 0;
     for (int64_t i = 0; i < count; i++) {
         flags[i] = (uint8_t)needs_stripping(texts + start, texts + ends[i]);
+        found += flags[i];
         start = ends[i];
     }
+    return found;
 }
 
 /* Places in `keys` of those that are in `sorted`; returns how many.

@@ -242,7 +242,7 @@ HEADING = re.compile(
 """A whole line of up to `LONGEST_HEADING` characters, in texts of several lines."""
 LONGEST_HEADING = 40
 _OPENING_LENGTH = 100
-_OPENING = re.compile(r"\W*(?:question|problem|task|q|input|user)[^\w\n]*[:\n]")
+_OPENING = re.compile(r"\W*(?:question|problem|task|q|input|user)[^\w\n]*?[:.)\n]")
 
 
 Phrase = tuple[str | None, ...]

@@ -124,7 +124,7 @@ class Guard:
     def _add(self, one: RowSet, builder: IndexBuilder) -> None:
         bad: list[Reject] = []
         start = len(self._ids)
-        for batch in batches(_readable(one.rows(), bad), 8 * BATCH):
+        for batch in batches(readable(one.rows(), bad), 8 * BATCH):
             texts = [problem_text(row) for row in batch]
             for row, text in zip(batch, texts, strict=True):
                 for url in problem_urls(row, text):
@@ -207,8 +207,8 @@ class Guard:
         keys = grams(texts, self.n)
         for one, whole in zip(texts, keys.wholes.tolist(), strict=True):
             for item in self.index.wholes.items_of(whole):
-                words = " ".join(word for word in masked(stripped(one)) if word is not None)
-                found.setdefault(item, self._hit(item, PROMPT_REASON, words))
+                prompt = " ".join(word for word in masked(stripped(one)) if word is not None)
+                found.setdefault(item, self._hit(item, PROMPT_REASON, prompt))
         shared = self._shared(text, keys.keys[: keys.ends[0]])
         templated = row.source in TEMPLATED
         for item, words in sorted(shared.items(), key=lambda pair: -len(pair[1])):
@@ -269,7 +269,7 @@ class Guard:
         """The ignored n-grams in words, those that overlap joined, the most frequent first."""
         left = set(common)
         found: list[dict[str, Any]] = []
-        for row in _readable(one.rows(), []) if left else ():
+        for row in readable(one.rows(), []) if left else ():
             words = masked(stripped(problem_text(row)))
             for first, last, keys in _runs(words, self.n, common):
                 if left.intersection(keys):
@@ -281,7 +281,8 @@ class Guard:
         return sorted(found, key=lambda entry: (-entry["items"], entry["words"]))[:MOST_IGNORED]
 
 
-def _readable(rows: Iterable[Row | Reject], bad: list[Reject]) -> Iterator[Row]:
+def readable(rows: Iterable[Row | Reject], bad: list[Reject]) -> Iterator[Row]:
+    """The rows; those that cannot be read go to `bad`."""
     for row in rows:
         if isinstance(row, Reject):
             bad.append(row)

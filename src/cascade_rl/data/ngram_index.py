@@ -66,8 +66,8 @@ class KeyTable:
 
     def items_of(self, key: int) -> list[int]:
         """The items that have the key, in order."""
-        low, high = np.searchsorted(self.keys, np.uint64(key), "left"), 0
-        high = np.searchsorted(self.keys, np.uint64(key), "right")
+        low = int(np.searchsorted(self.keys, np.uint64(key), "left"))
+        high = int(np.searchsorted(self.keys, np.uint64(key), "right"))
         return [int(item) for item in self.items[low:high]]
 
 
@@ -96,7 +96,7 @@ class IndexBuilder:
         self._ends: list[int] = []
         self.count = 0
 
-    def add(self, found: Grams, text_items: Sequence[int], wholes: Sequence[int]) -> None:
+    def add(self, found: Grams, text_items: Sequence[int], wholes: Keys) -> None:
         """Items of the current benchmark: `text_items[t]` is the place in this call of the item
         that text t is of, `wholes` has a key for each item."""
         lengths = np.diff(found.ends, prepend=0)
@@ -112,7 +112,7 @@ class IndexBuilder:
             if len(keys_by_part[part]):
                 self._keys[part].append(keys_by_part[part].copy())
                 self._items[part].append(items_by_part[part].copy())
-        self._wholes.append(np.asarray(wholes, dtype=np.uint64))
+        self._wholes.append(wholes)
         self.count += len(wholes)
 
     def end_benchmark(self) -> None:
@@ -138,8 +138,8 @@ class IndexBuilder:
             keys[filled : filled + len(found)] = found
             items[filled : filled + len(found)] = of
             filled += len(found)
-        order = np.flatnonzero((same_as == np.arange(self.count)) & (wholes != 0))
-        order = order[np.argsort(wholes[order], kind="stable")].astype(np.uint32)
+        firsts = np.flatnonzero((same_as == np.arange(self.count)) & (wholes != 0))
+        order = firsts[np.argsort(wholes[firsts], kind="stable")].astype(np.uint32)
         return Index(
             KeyTable.of(keys[:filled], items[:filled]),
             KeyTable.of(wholes[order], order),

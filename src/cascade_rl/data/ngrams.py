@@ -151,6 +151,7 @@ class _Rules(ctypes.Structure):
         ("phrases", ctypes.c_void_p),
         ("phrase_ends", ctypes.c_void_p),
         ("buckets", ctypes.c_void_p),
+        ("begins", ctypes.c_void_p),
     ]
 
 
@@ -159,12 +160,14 @@ class Kernel:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._keys: Callable[..., int] = _function(library, "cascade_keys")
-        self._suspects: Callable[..., None] = _function(library, "cascade_suspects")
+        self._suspects: Callable[..., int] = _function(library, "cascade_suspects")
         self._find: Callable[..., int] = _function(library, "cascade_find")
         self._fold = np.zeros(0x110000, dtype=np.uint32)
         self._pool = bytearray(1)  # place 0 is "not known"
         self._dropped = np.array(sorted(map(word_hash, DROPPED)), dtype=np.uint64)
         self._phrases, self._phrase_ends, self._buckets = _phrase_tables()
+        self._begins = np.zeros(_BUCKETS, dtype=np.uint8)
+        self._begins[[word_hash(p[0] or "") % _BUCKETS for p in PHRASES]] = 1
         self._make_room(1 << 16, 1 << 20)
         self._rules = self._pointers()
 
@@ -208,9 +211,8 @@ class Kernel:
         clean = list(texts)
         data, ends = _joined(clean)
         flags = np.zeros(len(clean), dtype=np.uint8)
-        self._suspects(data, ends.ctypes.data, len(clean), flags.ctypes.data)
-        suspects = np.flatnonzero(flags).tolist()
-        if suspects:
+        if self._suspects(data, ends.ctypes.data, len(clean), flags.ctypes.data):
+            suspects = np.flatnonzero(flags).tolist()
             for place in suspects:
                 clean[place] = stripped(clean[place])
             data, ends = _joined(clean)
@@ -268,6 +270,7 @@ class Kernel:
             self._fold.ctypes.data, self._held.ctypes.data,
             self._dropped.ctypes.data, len(self._dropped),
             self._phrases.ctypes.data, self._phrase_ends.ctypes.data, self._buckets.ctypes.data,
+            self._begins.ctypes.data,
         )  # fmt: skip
 
 

@@ -75,11 +75,11 @@ def _one_file(file: str, against: Sequence[str], out: Path, ngram: int) -> None:
 
 def _clean(step: Step, name: str, guard: Guard, seed: int) -> Tally:
     from cascade_rl.config import BUILTIN
-    from cascade_rl.data.decontaminate import clean
+    from cascade_rl.data.decontaminate import clean, readable
 
     if name.startswith(BUILTIN):
         step.inputs.append(name)
-        rows = readable(row_set(name, seed))
+        rows = readable(row_set(name, seed).rows(), [])  # what is generated can be read
     else:
         rows = step.rows(Path(name))
     with progress(0) as report:
@@ -102,13 +102,6 @@ def row_set(name: str, seed: int) -> RowSet:
     if name.startswith(BUILTIN):
         return RowSet(name, lambda: mini.rows(name.removeprefix(BUILTIN), seed))
     return RowSet(name, lambda: iter_rows(Path(name)))
-
-
-def readable(found: RowSet) -> Iterator[Row]:
-    """The rows of a set that can be read."""
-    from cascade_rl.data.rows import Reject
-
-    return (row for row in found.rows() if not isinstance(row, Reject))
 
 
 def _counted(rows: Iterable[Row], report: Callable[[int, int], None]) -> Iterator[Row]:
@@ -161,7 +154,8 @@ def _of_config(config: CascadeRLConfig, out: Path | None, ngram: int) -> int:
 
 def _examine(name: str, guard: Guard, seed: int, out: Path | None, trains: Sequence[str]) -> Tally:
     """Compare one train set; with a directory, clean it into a file there."""
-    from cascade_rl.data.decontaminate import Tally, examine
+    from cascade_rl.data.decontaminate import Tally, examine, readable
+    from cascade_rl.data.rows import Reject
     from cascade_rl.data.step import Step
 
     if out is not None:
@@ -171,10 +165,13 @@ def _examine(name: str, guard: Guard, seed: int, out: Path | None, trains: Seque
             tally = _clean(step, name, guard, seed)
         _print_step(step)
         return tally
-    tally = Tally()
+    tally, bad = Tally(), list[Reject]()
+    rows = readable(row_set(name, seed).rows(), bad)
     with progress(0) as report:
-        for _ in examine(_counted(readable(row_set(name, seed)), report), guard, tally):
+        for _ in examine(_counted(rows, report), guard, tally):
             pass
+    if bad:
+        print(f"{name}: {len(bad)} rows cannot be read; the first: {bad[0].reason}")
     return tally
 
 
