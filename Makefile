@@ -14,9 +14,8 @@ export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-verl install-bench demo test test-verl slow check fix bench docs clean \
-  accept-learning accept-conflict accept-audit accept-audit-peers accept-strength accept-verifiers
-  accept-learning accept-conflict accept-audit accept-audit-peers accept-verifiers \
-  accept-decontaminate
+  accept-learning accept-conflict accept-audit accept-audit-peers accept-decontaminate \
+  accept-strength accept-verifiers
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -88,6 +87,7 @@ accept-audit: install ## attacks on our own verifiers, in every tier, as root an
 
 accept-strength: install ## weakened tests of MBPP and HumanEval are told from the originals
 	$(BIN)/python -m benchmarks.strength
+
 accept-decontaminate: install ## planted leaks among 100,000 documents, and the rate
 	$(BIN)/python -m benchmarks.decontaminate
 
