@@ -1,6 +1,6 @@
 """Verdicts that others recorded, and every row of both benchmarks, under both policies.
 
-`docs/parts/instructions.md` explains each disagreement that is listed here, by row.
+`docs/verifiers.md` explains each disagreement that is listed here, by row.
 """
 
 from __future__ import annotations
