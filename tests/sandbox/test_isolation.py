@@ -106,6 +106,16 @@ def test_the_results_before_a_failure_are_kept(sandbox: ZygoteSandbox) -> None:
     assert outcome.reason.startswith("ZeroDivisionError")
 
 
+@pytest.mark.parametrize("kind", ["call", "assert"])
+def test_a_program_without_inputs_is_run_and_bounded(kind: Any, sandbox: ZygoteSandbox) -> None:
+    def status(source: str) -> str:
+        return sandbox.run(Program(source, kind, (), entry_point="f"), LIMITS).status
+
+    assert status("def f(x): return x") == "ok"
+    assert status("1 / 0") == "runtime"
+    assert status("while True: pass") == "timeout"
+
+
 def test_every_input_has_the_whole_time_limit(sandbox: ZygoteSandbox) -> None:
     source = (
         "import time\n"

@@ -155,6 +155,7 @@ class Run:
         poller.register(watcher, select.POLLIN)
         limit, written = self.request["cpu_s"], -1
         inputs_left = 1 if self.request["kind"] == "stdio" else len(self.request["inputs"])
+        cpu_then, started = 0.0, time.monotonic()  # of a program without any
         try:
             while True:
                 used, now = max(map(kernel.cpu_seconds, self._pids)), time.monotonic()
