@@ -168,13 +168,12 @@ def test_a_costly_result_is_remembered_by_the_content_of_both_files(
     with pytest.raises(ConfigError) as first:
         check_overlap(config)
     [kept] = (tmp_path / "cache").rglob("*.json")
-    overlap._compared.cache_clear()
+    overlap._known.clear()
     monkeypatch.setattr(overlap, "examine", None)  # comparing again would fail
     with pytest.raises(ConfigError) as second:
         check_overlap(config)
     assert str(first.value) == str(second.value)
     kept.write_text("broken")
-    overlap._compared.cache_clear()
+    overlap._known.clear()
     with pytest.raises(TypeError):
         check_overlap(config)
-    overlap._compared.cache_clear()

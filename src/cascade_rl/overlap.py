@@ -20,7 +20,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -175,18 +175,39 @@ def overlaps(config: CascadeRLConfig) -> list[Overlap]:
     known = edges(config)
     _check_names(config.allow_overlap, known)
     looked_at = [edge for edge in known if not edge.names & set(config.allow_overlap)]
+    shared = _shared(looked_at, config.data_seed)
     found: list[Overlap] = []
     for edge in looked_at:
         for file in filter(_there, edge.files):
             if edge.rule == "rlhf" and not edge.others:
                 line = _line(edge, file, "", _math_and_code(file, config.data_seed))
                 found += [Overlap(edge, line)] if line else []
-                continue
             for other in filter(_there, edge.others):
-                shared = _found(edge, file, other, config.data_seed)
-                line = _line(edge, file, other, shared)
+                line = _line(edge, file, other, shared[file, other, _ngram(edge)])
                 found += [Overlap(edge, line)] if line else []
     return found
+
+
+def _shared(looked_at: Sequence[Edge], seed: int) -> dict[tuple[str, str, int], Found]:
+    """What each pair of files has in common; a train file is read once for all the others."""
+    found: dict[tuple[str, str, int], Found] = {}
+    wanted: dict[tuple[str, int], dict[str, None]] = {}  # in order, each once
+    for edge in looked_at:
+        for file, other in product(filter(_there, edge.files), filter(_there, edge.others)):
+            n = _ngram(edge)
+            if file.startswith(BUILTIN) and other.startswith(BUILTIN):
+                found[file, other, n] = _generated(edge, file, other, seed)
+            else:
+                wanted.setdefault((file, n), {})[other] = None
+    for (file, n), others in wanted.items():
+        for other, one in _compared(file, list(others), n, seed).items():
+            found[file, other, n] = one
+    return found
+
+
+def _ngram(edge: Edge) -> int:
+    """What is expected is counted by whole prompts, which costs little."""
+    return 0 if edge.rule == "expected" else NGRAM
 
 
 def _check_names(allowed: Sequence[str], known: Sequence[Edge]) -> None:
@@ -218,14 +239,6 @@ def _short(file: str) -> str:
     return file if file.startswith(BUILTIN) else Path(file).name
 
 
-def _found(edge: Edge, file: str, other: str, seed: int) -> Found:
-    if file.startswith(BUILTIN) and other.startswith(BUILTIN):
-        return _generated(edge, file, other, seed)
-    # What is expected is counted by whole prompts, which costs little.
-    n = 0 if edge.rule == "expected" else NGRAM
-    return _compared(file, _digest(file, seed), other, _digest(other, seed), n, seed)
-
-
 def _generated(edge: Edge, file: str, other: str, seed: int) -> Found:
     """Two generated sets: only a set that is trained on and evaluated on is an overlap."""
     if edge.rule != "evaluation" or _split(file) != _split(other):
@@ -255,38 +268,43 @@ def _readable(file: str, seed: int) -> Iterator[Row]:
     return (row for row in _rows(file, seed) if not isinstance(row, Reject))
 
 
-@lru_cache(maxsize=64)
-def _guard(other: str, digest: str, n: int, seed: int) -> Guard:
-    return Guard([RowSet(other, lambda: _rows(other, seed))], n)
+@lru_cache(maxsize=4)
+def _guard(others: tuple[tuple[str, str], ...], n: int, seed: int) -> Guard:
+    """An index of sets, each by name and digest: the evaluation sets are the same for all files."""
+    return Guard([RowSet(name, partial(_rows, name, seed)) for name, _ in others], n)
 
 
-@lru_cache(maxsize=4096)
-def _compared(file: str, digest: str, other: str, other_digest: str, n: int, seed: int) -> Found:
-    """Rows of a file that share something with another; found once for the same content."""
-    if digest == other_digest:
-        count = sum(1 for _ in _readable(file, seed))
-        return Found(count, count, "the files hold the same rows")
-    memory = _Memory([VERSION, digest, other_digest, n])
-    if memory.found is not None:
-        return memory.found
-    tally, example = Tally(), ""
-    for row, hits in examine(_readable(file, seed), _guard(other, other_digest, n, seed), tally):
-        if hits and not example:
-            words = " ".join(hits[0].words.split()[:12])
-            example = f"row {row.id} and item {hits[0].item}: {words}"
-    return memory.keep(Found(tally.leaking, tally.rows, example))
+def _compared(file: str, others: Sequence[str], n: int, seed: int) -> dict[str, Found]:
+    """Rows of a file that share something with each of the others, unless it is known already."""
+    digest = _digest(file, seed)
+    digests = {other: _digest(other, seed) for other in others}
+    memories = {o: _Memory([VERSION, digest, digests[o], n]) for o in others}
+    found = {other: memory.found for other, memory in memories.items() if memory.found}
+    left = [other for other in others if other not in found]
+    if not left:
+        return found
+    tally, examples = Tally(), dict[str, str]()
+    same = {other for other in left if digests[other] == digest}
+    others_too = tuple((other, digests[other]) for other in left if other not in same)
+    guard = _guard(others_too, n, seed)
+    for row, hits in examine(_readable(file, seed), guard, tally):
+        for hit in hits:
+            if hit.benchmark not in examples:
+                words = " ".join(hit.words.split()[:12])
+                examples[hit.benchmark] = f"row {row.id} and item {hit.item}: {words}"
+    for other in left:
+        one = Found(tally.by_benchmark[other], tally.rows, examples.get(other, ""))
+        if other in same:
+            one = Found(tally.rows, tally.rows, "the files hold the same rows")
+        found[other] = memories[other].keep(one)
+    return found
 
 
 def _math_and_code(file: str, seed: int) -> Found:
     """Math and competitive-programming prompts of a file: by ability, or by what they ask for."""
     if file.startswith(BUILTIN) and file.removeprefix(BUILTIN).startswith(("chat/", "conflict/")):
         return Found(0, 0)
-    return _prompts_of_math_and_code(file, _digest(file, seed), seed)
-
-
-@lru_cache(maxsize=64)
-def _prompts_of_math_and_code(file: str, digest: str, seed: int) -> Found:
-    memory = _Memory([VERSION, digest, MATH_AND_CODE])
+    memory = _Memory([VERSION, _digest(file, seed), MATH_AND_CODE])
     if memory.found is not None:
         return memory.found
     rows = of = 0
@@ -300,19 +318,25 @@ def _prompts_of_math_and_code(file: str, digest: str, seed: int) -> Found:
     return memory.keep(Found(rows, of, example))
 
 
+_known: dict[Path, Found] = {}
+"""What this process has found already."""
+
+
 class _Memory:
-    """One result in the user's cache directory, under the digest of what it is a result of."""
+    """One result, under the digest of what it is a result of: here, and in the user's cache."""
 
     def __init__(self, key: Collection[object]) -> None:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         self._path = Path(home) / "cascade-rl" / "overlap" / f"{digest_json(list(key))}.json"
         self._begun = time.monotonic()
-        self.found: Found | None = None
-        with suppress(OSError, ValueError, TypeError):
-            self.found = Found(**json.loads(self._path.read_text(encoding="utf-8")))
+        self.found = _known.get(self._path)
+        if self.found is None:
+            with suppress(OSError, ValueError, TypeError):
+                self.found = Found(**json.loads(self._path.read_text(encoding="utf-8")))
 
     def keep(self, found: Found) -> Found:
         """The result; kept for the next process where it took long to find."""
+        _known[self._path] = found
         if time.monotonic() - self._begun > REMEMBERED_S:
             with suppress(OSError, OutputError):  # a home that cannot be written to only costs time
                 self._path.parent.mkdir(parents=True, exist_ok=True)

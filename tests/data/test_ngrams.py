@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from cascade_rl.data import ngrams
+from cascade_rl.data import ngram_index, ngrams
 from cascade_rl.data.boilerplate import CODE_LINES, PATTERNS, PHRASES, asks_for, masked, stripped
 from cascade_rl.data.ngram_index import Index, IndexBuilder
 from cascade_rl.data.ngrams import Grams, grams, plain_grams, whole_key, windows
@@ -130,8 +130,7 @@ def test_a_prompt_says_what_answer_it_wants(text: str, groups: set[str]) -> None
 def index_of(*benchmarks: list[str], n: int = 3) -> Index:
     builder = IndexBuilder()
     for benchmark in benchmarks:
-        found = grams(benchmark, n)
-        builder.add(found, range(len(benchmark)), found.wholes)
+        builder.add(grams(benchmark, n))
         builder.end_benchmark()
     return builder.build()
 
@@ -141,9 +140,15 @@ SMALL_BENCHMARKS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(SMALL_BENCHMARKS)
-def test_the_index_knows_every_n_gram_that_is_not_common(benchmarks: list[list[str]]) -> None:
+@pytest.mark.parametrize("chunk", [1 << 22, 3])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(benchmarks=SMALL_BENCHMARKS)
+def test_the_index_knows_every_n_gram_that_is_not_common(
+    chunk: int, benchmarks: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ngram_index, "_CHUNK", chunk)
     index = index_of(*benchmarks)
     start = 0
     for number, benchmark in enumerate(benchmarks):

@@ -12,6 +12,7 @@ Between two of them only whole prompts are compared.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,6 +100,24 @@ def batches(rows: Iterable[Row], size: int = BATCH) -> Iterator[list[Row]]:
         yield batch
 
 
+class _Texts:
+    """Short texts by their place, in a few bytes each: ten million ids fit."""
+
+    def __init__(self) -> None:
+        self._bytes, self._ends = bytearray(), array("Q", [0])
+
+    def append(self, text: str) -> None:
+        self._bytes += text.encode("utf-8", "surrogatepass")
+        self._ends.append(len(self._bytes))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, place: int) -> str:
+        found = self._bytes[self._ends[place] : self._ends[place + 1]]
+        return found.decode("utf-8", "surrogatepass")
+
+
 class Guard:
     """Evaluation sets, indexed; `hits` says what rows share with them."""
 
@@ -111,8 +130,8 @@ class Guard:
             raise DataError(f"n-grams of {n} words were asked for; expected 0 or more")
         self.sets, self.n = tuple(sets), n
         self.unreadable: list[int] = []
-        self._ids: list[str] = []
-        self._templated: list[bool] = []
+        self._ids = _Texts()
+        self._templated = bytearray()
         self._urls: dict[str, list[int]] = {}
         self._ends: list[int] = []
         builder = IndexBuilder()
@@ -131,8 +150,7 @@ class Guard:
                     self._urls.setdefault(url, []).append(len(self._ids))
                 self._ids.append(row.id)
                 self._templated.append(row.source in TEMPLATED)
-            found = grams(texts, self.n)
-            builder.add(found, range(len(texts)), found.wholes)
+            builder.add(grams(texts, self.n))
         count = len(self._ids) - start
         if not count or len(bad) > REJECT_LIMIT * (count + len(bad)):
             first = f"; the first: {bad[0].reason}" if bad else ""

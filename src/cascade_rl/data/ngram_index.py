@@ -8,7 +8,7 @@ words count as one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     Items = NDArray[np.uint32]
 
 COMMON_SHARE = 0.01
-_PARTS = 256
-"""Keys are sorted in parts by their first byte: a part at a time needs little memory."""
+_CHUNK = 1 << 22
+"""Pairs that are sorted at once while items are added: 48 MB."""
 _MOST_BITS = 24
 
 
@@ -48,7 +48,7 @@ class KeyTable:
         shift = 64 - min(_MOST_BITS, max(3, len(keys).bit_length()))
         edges = np.arange(1 << (64 - shift), dtype=np.uint64) << np.uint64(shift)
         first = np.append(np.searchsorted(keys, edges), len(keys)).astype(np.uint32)
-        bit_shift = shift - 4
+        bit_shift = shift - 3
         flags = np.zeros(1 << (64 - bit_shift), dtype=bool)
         flags[keys >> np.uint64(bit_shift)] = True
         bits = np.packbits(flags, bitorder="little")
@@ -87,33 +87,34 @@ class Index:
 
 
 class IndexBuilder:
-    """Takes the items of one benchmark after another; memory holds their keys only."""
+    """Takes the items of one benchmark after another; memory holds their keys only, and once."""
 
     def __init__(self) -> None:
-        self._keys: list[list[Keys]] = [[] for _ in range(_PARTS)]
-        self._items: list[list[Items]] = [[] for _ in range(_PARTS)]
+        self._chunks: list[tuple[Keys, Items]] = []  # each sorted by key
+        self._pending: list[tuple[Keys, Items]] = []
+        self._pending_count = 0
         self._wholes: list[Keys] = []
         self._ends: list[int] = []
         self.count = 0
 
-    def add(self, found: Grams, text_items: Sequence[int], wholes: Keys) -> None:
-        """Items of the current benchmark: `text_items[t]` is the place in this call of the item
-        that text t is of, `wholes` has a key for each item."""
+    def add(self, found: Grams) -> None:
+        """Items of the current benchmark, one a text."""
         lengths = np.diff(found.ends, prepend=0)
-        items = (np.repeat(np.asarray(text_items, dtype=np.uint32), lengths)) + np.uint32(
-            self.count
-        )
-        parts = (found.keys >> np.uint64(56)).astype(np.uint8)
-        order = np.argsort(parts, kind="stable")
-        bounds = np.cumsum(np.bincount(parts, minlength=_PARTS))[:-1]
-        keys_by_part = np.split(found.keys[order], bounds)
-        items_by_part = np.split(items[order], bounds)
-        for part in range(_PARTS):
-            if len(keys_by_part[part]):
-                self._keys[part].append(keys_by_part[part].copy())
-                self._items[part].append(items_by_part[part].copy())
-        self._wholes.append(wholes)
-        self.count += len(wholes)
+        numbers = np.arange(self.count, self.count + len(lengths), dtype=np.uint32)
+        self._pending.append((found.keys, np.repeat(numbers, lengths)))
+        self._pending_count += len(found.keys)
+        self._wholes.append(found.wholes)
+        self.count += len(lengths)
+        if self._pending_count >= _CHUNK:
+            self._sort_pending()
+
+    def _sort_pending(self) -> None:
+        if self._pending:
+            keys = np.concatenate([keys for keys, _ in self._pending])
+            items = np.concatenate([items for _, items in self._pending])
+            order = np.argsort(keys, kind="stable")
+            self._chunks.append((keys[order], items[order]))
+        self._pending, self._pending_count = [], 0
 
     def end_benchmark(self) -> None:
         """The items added since the last call are one benchmark."""
@@ -121,32 +122,47 @@ class IndexBuilder:
 
     def build(self) -> Index:
         """The index; the builder is empty after it."""
+        self._sort_pending()
         wholes = np.concatenate(self._wholes) if self._wholes else np.empty(0, np.uint64)
+        self._wholes = []
         same_as = self._first_of_equals(wholes)
         sizes = self._sizes(same_as)
-        total = sum(len(keys) for part in self._keys for keys in part)
-        keys, items = np.empty(total, np.uint64), np.empty(total, np.uint32)
         common: list[dict[int, int]] = [{} for _ in self._ends]
-        filled = 0
-        for part in range(_PARTS):
-            if not self._keys[part]:
-                continue
-            found = np.concatenate(self._keys[part])
-            of = same_as[np.concatenate(self._items[part])]
-            self._keys[part], self._items[part] = [], []
-            found, of = self._without_common(*_sorted_pairs(found, of), sizes, common)
-            keys[filled : filled + len(found)] = found
-            items[filled : filled + len(found)] = of
-            filled += len(found)
+        total = sum(len(keys) for keys, _ in self._chunks)
+        keys, items = np.empty(total, np.uint64), np.empty(total, np.uint32)
+        start = total  # the arrays are filled from their ends
+        for found, of in self._parts(total):
+            found, of = self._without_common(*_sorted_pairs(found, same_as[of]), sizes, common)
+            start -= len(found)
+            keys[start : start + len(found)] = found
+            items[start : start + len(found)] = of
         firsts = np.flatnonzero((same_as == np.arange(self.count)) & (wholes != 0))
         order = firsts[np.argsort(wholes[firsts], kind="stable")].astype(np.uint32)
         return Index(
-            KeyTable.of(keys[:filled], items[:filled]),
+            KeyTable.of(keys[start:], items[start:]),
             KeyTable.of(wholes[order], order),
             tuple(common),
             same_as,
             sizes,
         )
+
+    def _parts(self, total: int) -> Iterator[tuple[Keys, Items]]:
+        """All pairs, those of the highest keys first, some `_CHUNK` at a time.
+
+        What was given out is cut off the chunks, so that no pair is in memory twice.
+        """
+        parts = total // _CHUNK + 1
+        for part in range(parts - 1, -1, -1):
+            bound = np.uint64(part * ((1 << 64) // parts))
+            given: list[tuple[Keys, Items]] = []
+            for keys, items in self._chunks:
+                place = int(np.searchsorted(keys, bound))
+                given.append((keys[place:].copy(), items[place:].copy()))
+                keys.resize(place, refcheck=False)
+                items.resize(place, refcheck=False)
+            if given:
+                yield np.concatenate([k for k, _ in given]), np.concatenate([i for _, i in given])
+        self._chunks = []
 
     def _first_of_equals(self, wholes: Keys) -> Items:
         """For each item the first of its benchmark with the same words."""
@@ -160,7 +176,7 @@ class IndexBuilder:
         return same_as
 
     def _sizes(self, same_as: Items) -> tuple[int, ...]:
-        starts = [0, *self._ends[:-1]]
+        starts = [0, *self._ends][:-1]
         return tuple(
             int(np.count_nonzero(same_as[a:b] == np.arange(a, b)))
             for a, b in zip(starts, self._ends, strict=True)
