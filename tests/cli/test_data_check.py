@@ -192,7 +192,6 @@ def test_without_out_nothing_is_written_and_the_status_is_the_same(
 
 
 KNOWN: dict[str, dict[str, str]] = {
-    "mbpp": {"mbpp/123": "its solution computes five seconds, and the row sets no time limit"},
     "ifeval": {
         "ifeval/1627": "wants a prompt repeated that has commas, and no commas",
         "ifeval/3369": "wants a prompt repeated that has a word more often than allowed",

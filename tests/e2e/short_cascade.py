@@ -70,6 +70,7 @@ def config(problems: Path) -> CascadeRLConfig:
     return parse_config(
         {
             "model": "mini:model",
+            "allow_overlap": ["one_rl:words", "two_rl:words"],
             "chat": {"system": None},
             "local": {"dtype": "float32", "verifier_workers": 1},
             "stages": [

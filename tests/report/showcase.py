@@ -19,6 +19,7 @@ from cascade_rl.configfile import parse_config
 from cascade_rl.data.rows import write_rows
 from cascade_rl.engines.base import EvaluationJob, StageJob, Workspace
 from cascade_rl.loop import run_cascade
+from cascade_rl.overlap import edges
 from cascade_rl.store import Store
 from cascade_rl.types import (
     Answer,
@@ -154,7 +155,9 @@ def config(folder: Path) -> CascadeRLConfig:
     ]  # fmt: skip
     benchmarks = [{"name": domain, "file": "rows.jsonl"} for domain in DOMAINS]
     values = {"name": "showcase", "model": "start", "stages": stages, "benchmarks": benchmarks}
-    return parse_config(values, base=folder)
+    # One file of problems serves all stages and benchmarks, which a real cascade may not do.
+    allowed = [edge.name for edge in edges(parse_config(values, base=folder))]
+    return parse_config({**values, "allow_overlap": allowed}, base=folder)
 
 
 def make_run(folder: Path, *listeners: Any) -> Path:
