@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cascade_rl import mini
-from cascade_rl.data.pass_rate import recorded_pass_rate
+from cascade_rl.data.pass_rate import pass_rates
 from cascade_rl.data.rows import read_rows, write_rows
 from cascade_rl.data.stats import RATE_NAMES, collect, rate_bin
 from cascade_rl.data.step import Step
@@ -138,7 +138,7 @@ RATES: list[tuple[dict[str, Any], float | None]] = [
 
 @pytest.mark.parametrize(("extra", "rate"), RATES, ids=str)
 def test_only_a_usable_pass_rate_is_read(extra: dict[str, Any], rate: float | None) -> None:
-    assert recorded_pass_rate(extra) == rate
+    assert [float(found.share) for found in pass_rates(extra)] == ([] if rate is None else [rate])
 
 
 def test_none_right_and_all_right_have_bins_of_their_own() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cascade_rl.config import BenchmarkConfig, ChatConfig
-from cascade_rl.data.pass_rate import recorded_pass_rate
+from cascade_rl.data.pass_rate import pass_rates as rates_of
 from cascade_rl.data.rows import Reject, iter_rows, read_problems, rejects_path, write_rows
 from cascade_rl.data.step import Step, report_path
 from cascade_rl.engines.base import EvaluationJob
@@ -142,7 +142,7 @@ def test_a_row_keeps_everything_and_gains_its_counts_model_and_protocol(
     for old, new in zip(before, after, strict=True):
         recorded = new.extra["pass_rate"]
         assert replace(new, extra=old.extra) == old
-        assert recorded_pass_rate(new.extra) == recorded["correct"] / 4
+        assert rates_of(new.extra)[0].share == recorded["correct"] / 4
         assert recorded["weights"] == model.weights_digest[:16]
         assert recorded["model"] == model.path.parent.name
         named = ("temperature", "top_p", "max_new_tokens", "seed")

@@ -17,7 +17,7 @@ from typing import Any
 from cascade_rl.chat import split_thought
 from cascade_rl.data.files import Unreadable, files_of, raw_rows
 from cascade_rl.data.measures import Measure, Repeats, Tally
-from cascade_rl.data.pass_rate import recorded_pass_rate
+from cascade_rl.data.pass_rate import pass_rates
 from cascade_rl.data.schema import kind_of, parse_row
 from cascade_rl.errors import DataError
 from cascade_rl.types import (
@@ -121,8 +121,8 @@ class Stats:
                 self._number("constraints", row.domain, len(names))
             case Patch(files):
                 self._number("files", row.domain, len(files))
-        rate = recorded_pass_rate(row.extra)
-        if rate is not None:
+        if rates := pass_rates(row.extra):
+            rate = float(rates[0].share)
             self.pass_rates[rate_bin(rate)] += 1
             self.pass_rate_sum += rate
 

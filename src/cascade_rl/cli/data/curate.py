@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cascade_rl.cli.common import console, duration, progress
+from cascade_rl.cli.common import console, progress
+from cascade_rl.cli.data.ending import ending, interrupted
 
 if TYPE_CHECKING:
     from cascade_rl.data.curate import Given
@@ -58,20 +58,16 @@ def curate(
         "tokenizer": "about, by characters" if tokenizer is None else str(tokenizer),
         "seed": seed,
     }
-    try:
-        with progress(0) as report:
-            step = curation.curate(
-                source,
-                target,
-                chosen,
-                parameters=parameters,
-                unrecorded=unrecorded.value,
-                makes_pairs=preset is not None and curation.PRESETS[preset].makes_pairs,
-                seen=lambda rows: report(rows, rows),
-            )
-    except KeyboardInterrupt:
-        print("stopped; nothing was written. Run the same command again.", file=sys.stderr)
-        return 130
+    with interrupted(), progress(0) as report:
+        step = curation.curate(
+            source,
+            target,
+            chosen,
+            parameters=parameters,
+            unrecorded=unrecorded.value,
+            makes_pairs=preset is not None and curation.PRESETS[preset].makes_pairs,
+            seen=lambda rows: report(rows, rows),
+        )
     _say(step)
     return 0
 
@@ -104,10 +100,8 @@ def _given(tokenizer: Path | None, seed: int) -> Given:
 
 
 def _say(step: Step) -> None:
-    """One line for the output, and one for each rule that had nothing to go by."""
-    dropped = ", ".join(f"{reason} {n}" for reason, n in sorted(step.dropped.items())) or "none"
-    seconds = duration(step.report()["seconds"])
-    print(f"{step.out}  {step.kept} kept, {step.dropped.total()} dropped ({dropped}) in {seconds}")
+    """What every command says, and a line for each rule that had nothing to go by."""
+    ending(step)
     for rule, tally in step.details["rules"].items():
         if tally["not_recorded"]:
             print(f"note: {rule} had nothing to go by in {tally['not_recorded']} rows")

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from cascade_rl.data.curate.difficulty import PassRate, pass_rates
 from cascade_rl.data.curate.pairs import off_topic_pair
 from cascade_rl.data.curate.presets import PRESETS, Preset
 from cascade_rl.data.curate.prompts import no_math_or_code
 from cascade_rl.data.curate.rule import NOT_RECORDED, Given, Rule
 from cascade_rl.data.curate.rules import RULES, Chosen, choose
 from cascade_rl.data.curate.run import curate, rules_of
+from cascade_rl.data.pass_rate import PassRate, pass_rates
 
 __all__ = [
     "NOT_RECORDED", "PRESETS", "RULES", "Chosen", "Given", "PassRate", "Preset", "Rule", "choose",

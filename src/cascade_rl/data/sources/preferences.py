@@ -7,7 +7,8 @@ One rule: a tie teaches a reward model nothing and is dropped as a tie, whether 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cascade_rl.data.fields import maybe_text_at, shown
@@ -78,7 +79,8 @@ def chosen_rejected(raw: Raw, source: str) -> Pair:
     if None not in scores and scores[0] == scores[1]:
         raise Unfit(TIE, f"chosen and rejected both have the score {scores[0]}")
     answers = rejected[1], chosen[1]
-    return _pair(raw, source, prompt, answers, 1, maybe_text_at(raw, "category"))
+    pair = _pair(raw, source, prompt, answers, 1, maybe_text_at(raw, "category"))
+    return replace(pair, extra=_margin(scores))
 
 
 def _answer(raw: Raw, key: str) -> tuple[Any, str]:
@@ -117,7 +119,14 @@ def _pair(
         raise DataError("the better answer is empty; expected text")
     turns = prompt_of(prompt, "prompt")
     name = _id(raw, source, turns, chosen)
-    return Pair(name, turns, chosen, rejected, _source(raw, source), category)
+    extra = {"score": abs(float(score))}
+    return Pair(name, turns, chosen, rejected, _source(raw, source), category, extra)
+
+
+def _margin(scores: Sequence[Any]) -> Mapping[str, float]:
+    """How much better the chosen answer was said to be, where both have a score."""
+    numbers = [float(score) for score in scores if isinstance(score, int | float)]
+    return {"score": numbers[0] - numbers[1]} if len(numbers) == 2 else {}
 
 
 def _source(raw: Raw, source: str) -> str:
