@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 from benchmarks.decontaminate.documents import corpus
 from benchmarks.verifiers.duel import Duel, duel, serve
-from cascade_rl.data import ngram_index, ngrams
-from cascade_rl.data.decontaminate import Guard, RowSet, batches
+from cascade_rl.data.decontaminate import Guard, RowSet, batches, ngram_index, ngrams
 from cascade_rl.types import Problem
 
 N = 9

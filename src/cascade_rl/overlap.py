@@ -27,8 +27,8 @@ from typing import Literal
 
 from cascade_rl import mini
 from cascade_rl.config import BUILTIN, AnyStage, CascadeRLConfig, SFTStageConfig, StageConfig
-from cascade_rl.data.boilerplate import asks_for
 from cascade_rl.data.decontaminate import NGRAM, Guard, RowSet, Tally, examine, problem_text
+from cascade_rl.data.decontaminate.boilerplate import asks_for
 from cascade_rl.data.files import write_json
 from cascade_rl.data.rows import Reject, content_digest, iter_rows
 from cascade_rl.digests import digest_json

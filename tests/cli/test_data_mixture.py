@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cascade_rl import mini
-from cascade_rl.data.identity import identity
+from cascade_rl.data.dedup.identity import identity
 from cascade_rl.data.rows import iter_rows, write_rows
 from cascade_rl.types import Conversation, Message
 from tests.cli.conftest import Done

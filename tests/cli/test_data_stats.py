@@ -90,7 +90,7 @@ PEAK = """
 import re, sys
 from pathlib import Path
 from cascade_rl.data.stats import collect
-from cascade_rl.data.stats_page import page
+from cascade_rl.data.stats.page import page
 page(collect([Path(sys.argv[1])]))
 status = Path("/proc/self/status").read_text()  # getrusage would tell the parent's peak
 print(int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) // 1024)

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cascade_rl.data.dedup import Rules, dedup, subtract
-from cascade_rl.data.identity import KEYS, Key, identity, words
-from cascade_rl.data.near import NearIndex, bands_for, jaccard, shingles
+from cascade_rl.data.dedup.identity import KEYS, Key, identity, words
+from cascade_rl.data.dedup.near import NearIndex, bands_for, jaccard, shingles
 from cascade_rl.data.rows import iter_rows, rejects_path, write_rows
 from cascade_rl.data.step import Step
 from cascade_rl.types import (

@@ -8,7 +8,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_rl.data.measures import MAX_NAMES, OTHERS, Measure, Repeats, Tally
+from cascade_rl.data.stats.measures import MAX_NAMES, OTHERS, Measure, Repeats, Tally
 
 VALUES = st.lists(st.integers(0, 5_000_000), min_size=1, max_size=60)
 

@@ -13,7 +13,7 @@ import pytest
 from cascade_rl.data.files import raw_rows
 from cascade_rl.data.lengths import estimate
 from cascade_rl.data.mix import mix, packs_path
-from cascade_rl.data.mixture import (
+from cascade_rl.data.mix.mixture import (
     PRESETS,
     Mixture,
     SourceConfig,

@@ -10,10 +10,17 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from cascade_rl.data import ngram_index, ngrams
-from cascade_rl.data.boilerplate import CODE_LINES, PATTERNS, PHRASES, asks_for, masked, stripped
-from cascade_rl.data.ngram_index import Index, IndexBuilder
-from cascade_rl.data.ngrams import Grams, grams, plain_grams, whole_key, windows
+from cascade_rl.data.decontaminate import ngram_index, ngrams
+from cascade_rl.data.decontaminate.boilerplate import (
+    CODE_LINES,
+    PATTERNS,
+    PHRASES,
+    asks_for,
+    masked,
+    stripped,
+)
+from cascade_rl.data.decontaminate.ngram_index import Index, IndexBuilder
+from cascade_rl.data.decontaminate.ngrams import Grams, grams, plain_grams, whole_key, windows
 from cascade_rl.data.normal import words
 
 LINES = (Path(__file__).parents[1] / "cases" / "normal_words.jsonl").read_text(encoding="utf-8")
@@ -170,6 +177,6 @@ def test_keys_are_found_with_and_without_the_kernel(monkeypatch: pytest.MonkeyPa
     table = index_of(["a b c d", "e f g h", "zz yy xx"]).ngrams
     keys = grams(["x b c d e", "zz yy xx e f g", "nothing at all"], 3).keys
     with_kernel = table.find(keys).tolist()
-    monkeypatch.setattr("cascade_rl.data.ngram_index.loaded", lambda: None)
+    monkeypatch.setattr("cascade_rl.data.decontaminate.ngram_index.loaded", lambda: None)
     assert table.find(keys).tolist() == with_kernel == [1, 3, 6]
     assert table.find(np.empty(0, np.uint64)).tolist() == []

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascade_rl.data.pack import best_fit
+from cascade_rl.data.mix.pack import best_fit
 
 
 def utilisation(lengths: list[int], budget: int, window: int = 8192) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from cascade_rl.data.rows import write_rows
 from cascade_rl.data.stats import Stats, collect
-from cascade_rl.data.stats_page import page, write_page
+from cascade_rl.data.stats.page import page, write_page
 from cascade_rl.pages.charts import Bar, histogram, short
 from cascade_rl.types import Answer, Message, Problem
 from tests.data.test_stats import ROWS

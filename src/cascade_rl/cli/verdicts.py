@@ -7,7 +7,6 @@ a stopped command left is only ever continued by the same command.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -15,6 +14,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from cascade_rl.data.growing import growing, whole_lines
+from cascade_rl.errors import OutputError
 
 if TYPE_CHECKING:
     from cascade_rl.config import VerifierConfig
@@ -49,17 +51,12 @@ class VerdictFile:
     def resume(self) -> None:
         """Count the whole lines there are, and cut off a torn one."""
         whole = 0
-        with self.part.open("rb") as file:
-            for line in file:
-                try:
-                    verdict = json.loads(line) if line.endswith(b"\n") else None
-                except ValueError:
-                    verdict = None
-                if not isinstance(verdict, dict) or verdict.get("index") != self.done:
-                    break
-                whole += len(line)
-                self.done += 1
-                self.unjudged += verdict.get("score") is None
+        for verdict, size in whole_lines(self.part):
+            if verdict.get("index") != self.done:
+                break
+            whole += size
+            self.done += 1
+            self.unjudged += verdict.get("score") is None
         if whole < self.part.stat().st_size:
             os.truncate(self.part, whole)
 
@@ -70,21 +67,9 @@ def verdict_file(out: Path, digest: str) -> Iterator[VerdictFile]:
 
     Raises OutputError where it cannot be written or another command writes it.
     """
-    from cascade_rl.errors import OutputError
-
     part = out.with_name(f"{out.name}.{digest}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        file = part.open("ab")
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {error.filename}: {error.strerror}", hint="name another place:  --out"
-        ) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"another  cascade verify  is writing {out}") from None
+    busy = OutputError(f"another  cascade verify  is writing {out}")
+    with growing(part, busy) as file:
         verdicts = VerdictFile(part, file)
         if part.is_file():  # and no device
             verdicts.resume()

@@ -9,7 +9,6 @@ tried again, and then the command fails, with everything before it kept.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import json
 import os
@@ -21,6 +20,7 @@ from typing import IO, Any
 
 from cascade_rl.config import BenchmarkConfig, ChatConfig, LocalConfig
 from cascade_rl.data.files import RowFile
+from cascade_rl.data.growing import growing, whole_lines
 from cascade_rl.data.rows import Reject, iter_rows
 from cascade_rl.data.schema import row_dict
 from cascade_rl.data.step import Step
@@ -306,16 +306,9 @@ class Journal:
 
     def lines(self) -> Iterator[Judged]:
         """Every whole line."""
-        with self.path.open("rb") as file:
-            for line in file:
-                try:
-                    fields = json.loads(line) if line.endswith(b"\n") else None
-                except ValueError:
-                    return
-                if not isinstance(fields, dict):
-                    return
-                samples = tuple(map(tuple, fields.pop("samples")))
-                yield Judged(**fields, samples=samples)
+        for fields, _ in whole_lines(self.path):
+            samples = tuple(map(tuple, fields.pop("samples")))
+            yield Judged(**fields, samples=samples)
 
     def remove(self) -> None:
         """The output is written."""
@@ -329,18 +322,8 @@ def journal(out: Path, digest: str) -> Iterator[Journal]:
     Raises OutputError where it cannot be written or another command writes it.
     """
     path = out.with_name(f"{out.name}.{digest}.journal")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}", hint="name another place:  --out"
-        ) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"another  cascade data passrate  is writing {out}") from None
+    busy = OutputError(f"another  cascade data passrate  is writing {out}")
+    with growing(path, busy) as file:
         yield Journal(path, file)
 
 

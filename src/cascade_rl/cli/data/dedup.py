@@ -54,7 +54,7 @@ def dedup(
 
 def _rules(by: str, threshold: float, scope: str, against: bool) -> Rules:
     from cascade_rl.data.dedup import Rules
-    from cascade_rl.data.identity import KEYS, SCOPES
+    from cascade_rl.data.dedup.identity import KEYS, SCOPES
     from cascade_rl.errors import InputError
 
     names = [name.strip() for name in by.split(",") if name.strip()]

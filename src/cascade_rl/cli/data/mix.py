@@ -11,7 +11,7 @@ from cascade_rl.cli.data.ending import ending, interrupted
 from cascade_rl.cli.data.tokens import ESTIMATE, HELP, counter
 
 if TYPE_CHECKING:
-    from cascade_rl.data.mixture import Mixture, StageMixture
+    from cascade_rl.data.mix.mixture import Mixture, StageMixture
 
 
 def mix(
@@ -43,7 +43,7 @@ def mix(
     if seed is not None:
         found = found.model_copy(update={"seed": seed})
     if show:
-        from cascade_rl.data.mixture import mixture_yaml
+        from cascade_rl.data.mix.mixture import mixture_yaml
 
         print(mixture_yaml(found), end="")
         return 0
@@ -65,7 +65,7 @@ def mix(
 
 
 def _mixture(name: str, sources: list[str]) -> Mixture:
-    from cascade_rl.data.mixture import PRESETS, load_mixture, parse_mixture
+    from cascade_rl.data.mix.mixture import PRESETS, load_mixture, parse_mixture
     from cascade_rl.errors import InputError
 
     if bool(name) == bool(sources):

@@ -50,7 +50,7 @@ def stats(
         with progress(size) as report:
             found = collect(paths, count_tokens, report)
         if html is not None:
-            from cascade_rl.data.stats_page import write_page
+            from cascade_rl.data.stats.page import write_page
 
             html.parent.mkdir(parents=True, exist_ok=True)
             write_page(html, found)

@@ -7,15 +7,16 @@ the answers: where each stands is kept in a temporary table on disk.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from cascade_rl.data.growing import growing
 from cascade_rl.errors import OutputError
 
 _START = b'{"key": "'
@@ -34,19 +35,12 @@ class Journal:
         self.broken = 0
 
     def __enter__(self) -> Self:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror}") from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._file)
-            raise OutputError(
-                f"{self.path} is in use by another command; expected one at a time",
-                hint="wait for it, or keep answers in another file:  --cache FILE",
-            ) from None
+        busy = OutputError(
+            f"{self.path} is in use by another command; expected one at a time",
+            hint="wait for it, or keep answers in another file:  --cache FILE",
+        )
+        self._open = ExitStack()
+        self._file = self._open.enter_context(growing(self.path, busy, mode=0o600)).fileno()
         self._places = sqlite3.connect("")  # a temporary file that goes with the connection
         self._places.execute(_TABLE)
         self._read()
@@ -111,4 +105,4 @@ class Journal:
             self.path.unlink(missing_ok=True)  # nothing was answered
         else:
             os.fsync(self._file)
-        os.close(self._file)
+        self._open.close()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cascade_rl.data.boilerplate import PHRASES, masked, stripped
+from cascade_rl.data.decontaminate.boilerplate import PHRASES, masked, stripped
 from cascade_rl.data.normal import DROPPED, fold
 
 if TYPE_CHECKING:

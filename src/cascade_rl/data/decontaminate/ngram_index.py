@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cascade_rl.data.ngrams import Grams, loaded
+from cascade_rl.data.decontaminate.ngrams import Grams, loaded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

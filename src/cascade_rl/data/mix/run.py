@@ -21,8 +21,8 @@ import numpy as np
 
 from cascade_rl.data.files import RowFile
 from cascade_rl.data.lengths import Count
-from cascade_rl.data.mixture import SourceConfig, StageMixture
-from cascade_rl.data.pack import Pack, best_fit
+from cascade_rl.data.mix.mixture import SourceConfig, StageMixture
+from cascade_rl.data.mix.pack import Pack, best_fit
 from cascade_rl.data.schema import RowKind, parse_row, row_dict
 from cascade_rl.data.step import Step
 from cascade_rl.digests import digest_text

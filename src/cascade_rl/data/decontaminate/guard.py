@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cascade_rl.data.boilerplate import BREAK, masked, stripped
-from cascade_rl.data.ngram_index import Index, IndexBuilder
-from cascade_rl.data.ngrams import grams, window_ends, windows
-from cascade_rl.data.problem_urls import problem_urls
+from cascade_rl.data.decontaminate.boilerplate import BREAK, masked, stripped
+from cascade_rl.data.decontaminate.ngram_index import Index, IndexBuilder
+from cascade_rl.data.decontaminate.ngrams import grams, window_ends, windows
+from cascade_rl.data.decontaminate.problem_urls import problem_urls
 from cascade_rl.data.rows import REJECT_LIMIT, Reject
 from cascade_rl.data.step import Step
 from cascade_rl.errors import DataError

@@ -12,8 +12,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 from cascade_rl.data.files import replacing
-from cascade_rl.data.measures import Bin, Measure
-from cascade_rl.data.stats import RATE_NAMES, REFERENCES, TEXTS, Stats, summary
+from cascade_rl.data.stats.counts import RATE_NAMES, REFERENCES, TEXTS, Stats, summary
+from cascade_rl.data.stats.measures import Bin, Measure
 from cascade_rl.pages import environment
 from cascade_rl.pages.charts import Bar, histogram, short
 
@@ -45,8 +45,8 @@ def page(stats: Stats) -> str:
     texts = len([1 for what, _, unit, _ in stats.ordered() if what in TEXTS and unit == best])
     charts = [(title, _chart(title, unit, measure)) for measure, title, unit in drawn]
     return (
-        environment("cascade_rl.data")
-        .get_template("stats.html")
+        environment("cascade_rl.data.stats")
+        .get_template("page.html")
         .render(
             found=found,
             tallies={name: shares(counts) for name, counts in found["counts"].items()},

@@ -20,8 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cascade_rl.data.identity import Identity, Key, Scope, digest, identity, text_of
-from cascade_rl.data.near import NearIndex
+from cascade_rl.data.dedup.identity import Identity, Key, Scope, digest, identity, text_of
+from cascade_rl.data.dedup.near import NearIndex
 from cascade_rl.data.rows import Reject, iter_rows
 from cascade_rl.data.schema import row_dict
 from cascade_rl.data.step import Step

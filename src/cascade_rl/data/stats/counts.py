@@ -16,9 +16,9 @@ from typing import Any
 
 from cascade_rl.chat import split_thought
 from cascade_rl.data.files import Unreadable, files_of, raw_rows
-from cascade_rl.data.measures import Measure, Repeats, Tally
 from cascade_rl.data.pass_rate import pass_rates
 from cascade_rl.data.schema import kind_of, parse_row
+from cascade_rl.data.stats.measures import Measure, Repeats, Tally
 from cascade_rl.errors import DataError
 from cascade_rl.types import (
     Answer,
