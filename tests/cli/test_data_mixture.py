@@ -146,7 +146,7 @@ def test_what_is_wrong_is_said_and_nothing_is_written(
 def test_an_interruption_leaves_nothing(
     tmp_path: Path, cascade: Cascade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cascade_rl.data import dedup
+    from cascade_rl.data.dedup import run as dedup
 
     talk = (Message("user", "a?"), Message("assistant", "b"))
     write_rows(tmp_path / "a.jsonl", [Conversation("a", talk, "t")])

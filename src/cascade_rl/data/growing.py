@@ -18,12 +18,15 @@ from cascade_rl.errors import OutputError
 
 
 @contextmanager
-def growing(path: Path, busy: OutputError, *, mode: int = 0o666) -> Iterator[IO[bytes]]:
-    """The file, open to read and to append, its directory made where it is missing.
+def growing(
+    path: Path, busy: OutputError, *, option: str = "--out", mode: int = 0o666
+) -> Iterator[IO[bytes]]:
+    """The file at its start, open to read and to append, its directory made where it is missing.
 
     Args:
         path: the file; made with the permissions `mode` less the umask.
         busy: what to raise where another process has it.
+        option: what names another place, for the error where it cannot be written.
 
     Raises OutputError, too, where it cannot be written.
     """
@@ -32,13 +35,15 @@ def growing(path: Path, busy: OutputError, *, mode: int = 0o666) -> Iterator[IO[
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, mode), "a+b")
     except OSError as error:
         raise OutputError(
-            f"cannot write {error.filename}: {error.strerror}", hint="name another place"
+            f"cannot write {error.filename}: {error.strerror}",
+            hint=f"name another place:  {option}",
         ) from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise busy from None
+        file.seek(0)
         yield file
 
 

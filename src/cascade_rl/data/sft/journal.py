@@ -40,7 +40,9 @@ class Journal:
             hint="wait for it, or keep answers in another file:  --cache FILE",
         )
         self._open = ExitStack()
-        self._file = self._open.enter_context(growing(self.path, busy, mode=0o600)).fileno()
+        self._file = self._open.enter_context(
+            growing(self.path, busy, option="--cache", mode=0o600)
+        ).fileno()
         self._places = sqlite3.connect("")  # a temporary file that goes with the connection
         self._places.execute(_TABLE)
         self._read()
