@@ -29,7 +29,6 @@ from transformers.utils import logging as transformers_logging
 from cascade_rl.chat import HFTokenizer, jinja_template
 from cascade_rl.config import ChatConfig, LocalConfig
 from cascade_rl.digests import TensorDigest
-from cascade_rl.engines.local.cache import ATTENTION
 from cascade_rl.errors import CheckpointError, ConfigError
 
 Head = Literal["language", "scalar"]
@@ -40,12 +39,16 @@ transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 @dataclass(frozen=True)
 class Model:
-    """A module on its device, its tokenizer, and the dtype of its forward pass."""
+    """A module on its device, its tokenizer, and the dtype of its forward pass.
+
+    `recompute` trades activations for a second forward pass (`local.gradient_checkpointing`).
+    """
 
     module: Any
     tokenizer: Any
     device: torch.device
     compute: torch.dtype
+    recompute: bool = False
 
     def precision(self) -> AbstractContextManager[Any]:
         """Autocast for the forward pass; nothing at all in float32."""
@@ -121,7 +124,8 @@ def load_model(
     module.to(device).eval()  # no dropout: sampling and learning must see one distribution
     if local.gradient_checkpointing:
         module.gradient_checkpointing_enable({"use_reentrant": False})
-    return Model(module, load_tokenizer(path, chat), device, compute_dtype(local, device))
+    compute = compute_dtype(local, device)
+    return Model(module, load_tokenizer(path, chat), device, compute, local.gradient_checkpointing)
 
 
 def _load_module(path: Path, head: Head, yarn_factor: float) -> Any:
@@ -140,7 +144,6 @@ def _load_module(path: Path, head: Head, yarn_factor: float) -> Any:
             path,
             config=config,
             dtype=torch.float32,
-            attn_implementation=ATTENTION,
             local_files_only=True,
         )
     config.num_labels = 1
@@ -148,7 +151,6 @@ def _load_module(path: Path, head: Head, yarn_factor: float) -> Any:
         path,
         config=config,
         dtype=torch.float32,
-        attn_implementation=ATTENTION,
         local_files_only=True,
         output_loading_info=True,
     )

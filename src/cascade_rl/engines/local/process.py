@@ -109,7 +109,7 @@ class Replica:
 
     def shares(self, objective: Objective | None = None) -> bool:
         """Whether rows of a group share their prompt's forward pass."""
-        return not isinstance(objective, SFTObjective) and not self.local.gradient_checkpointing
+        return not isinstance(objective, SFTObjective)
 
     def logprobs(self, slot: str, rows: Sequence[Row], temperature: float) -> list[np.ndarray]:
         """Log-probabilities [T] of every row's tokens."""
