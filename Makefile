@@ -23,7 +23,8 @@ help: ## this list
 install: $(INSTALLED) ## make .venv with everything but verl
 
 # torch first, and by the pip that comes with Python: the newer pip is for the resolver's sake.
-$(INSTALLED): pyproject.toml setup.py src/cascade_rl/data/decontaminate/_ngrams.c constraints/core.txt
+KERNELS := $(wildcard src/cascade_rl/data/decontaminate/*.c src/cascade_rl/engines/local/*.[ch])
+$(INSTALLED): pyproject.toml setup.py $(KERNELS) constraints/core.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $$($(PYTHON) --version) is too old; expected Python 3.11 or newer."; \
 	    echo "  name one:  make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }

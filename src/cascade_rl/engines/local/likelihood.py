@@ -38,6 +38,9 @@ class _Likelihood(torch.autograd.Function):
             if entropy:
                 full = logits - masses_N[part, None]
                 entropies_N[part] = -(full.exp() * full).sum(-1)
+                del full
+            if step < len(hidden_NH):
+                logits = None
         small = logits if len(hidden_NH) <= step else None
         ctx.save_for_backward(hidden_NH, head_VH, targets_N, masses_N, entropies_N, small)
         ctx.temperature, ctx.step, ctx.entropy = temperature, step, entropy
@@ -49,21 +52,24 @@ class _Likelihood(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden_NH)
         grad_head = torch.zeros_like(head_VH)
         for part in _parts(len(hidden_NH), ctx.step):
-            logits = small
-            if logits is None:
-                logits = _logits(hidden_NH[part], head_VH, ctx.temperature)
-            full = logits - masses_N[part, None]
-            probs = full.exp()
+            if small is None:
+                full = _logits(hidden_NH[part], head_VH, ctx.temperature)
+            else:
+                full = small.clone()
+            full.sub_(masses_N[part, None])
             # d logprob = onehot - p;  d entropy = - p (log p + entropy)
             if ctx.entropy:
-                full = full.add_(entropies_N[part, None]).mul_(grad_entropy_N[part, None])
-                grad = probs.mul_(full.add_(grad_N[part, None])).neg_()
+                probs = full.exp()
+                full.add_(entropies_N[part, None]).mul_(grad_entropy_N[part, None])
+                grad = full.add_(grad_N[part, None]).mul_(probs).neg_()
+                del probs
             else:
-                grad = probs.mul_(-grad_N[part, None])
+                grad = full.exp_().mul_(-grad_N[part, None])
             grad.scatter_add_(1, targets_N[part, None], grad_N[part, None])
             grad = grad.mul_(1.0 / ctx.temperature).to(hidden_NH.dtype)
             torch.mm(grad, head_VH.to(grad.dtype), out=grad_hidden[part])
-            grad_head += grad.T @ hidden_NH[part]
+            grad_head.addmm_(grad.T.to(grad_head.dtype), hidden_NH[part].to(grad_head.dtype))
+            del full, grad  # or two chunks are held while the next one is made
         return grad_hidden, grad_head, None, None, None
 
 
