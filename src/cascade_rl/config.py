@@ -78,19 +78,47 @@ class ModeShares(Model):
 
 
 class UntilConfig(Model):
-    """End a stage early: the mean of `metric` over `window` steps below or above a limit."""
+    """End a stage early, by the mean of `metric` over the last `window` steps.
+
+    When it is below or above a limit, or (`plateau`) when it exceeds the mean over the `window`
+    steps before by less than this.
+    """
 
     metric: Literal["truncation_ratio", "reward/mean", "entropy"] = "truncation_ratio"
     below: float | None = None
     above: float | None = None
+    plateau: float | None = None
     min_steps: int = Field(50, ge=1)
     window: int = Field(10, ge=1)
 
     @model_validator(mode="after")
     def _one_limit(self) -> Self:
-        if (self.below is None) == (self.above is None):
-            raise ValueError("expected exactly one of `below` and `above`")
+        if [self.below, self.above, self.plateau].count(None) != 2:
+            raise ValueError("expected exactly one of `below`, `above` and `plateau`")
         return self
+
+
+class EntropyAlarmConfig(Model):
+    """Warn when a policy stops exploring, or falls apart; nothing else changes.
+
+    The mean entropy over `window` steps is held against that of the stage's first `window`:
+    under `collapse` times it, or over `explosion` times it.
+    """
+
+    collapse: Share = 0.1
+    explosion: float = Field(3.0, gt=1.0)
+    window: int = Field(5, ge=1)
+
+
+class MismatchConfig(Model):
+    """What to do where sampler and learner disagree about a token's probability.
+
+    After a step whose `mismatch_kl` is over `limit` each token weighs min(p / q, `cap`) in the
+    loss: p the learner's probability of it, q the sampler's (truncated importance sampling).
+    """
+
+    limit: float = Field(1e-3, ge=0.0)
+    cap: float = Field(2.0, gt=0.0)
 
 
 class RewardConfig(Model):
@@ -199,6 +227,8 @@ class StageConfig(_Stage):
     loss_aggregation: Literal["token-mean", "group-token-mean", "sequence-mean"] = "token-mean"
     norm_adv_by_std: bool = True
     until: UntilConfig | None = None
+    entropy_alarm: EntropyAlarmConfig = EntropyAlarmConfig()
+    mismatch: MismatchConfig = MismatchConfig()
     reward: RewardConfig = RewardConfig()
     verifier_options: VerifierConfig = VerifierConfig()
     inputs: Mapping[Literal["reward_model", "judge"], str] = {}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -106,6 +107,21 @@ def test_the_gradient_is_that_of_the_plain_formula(start: Checkpoint) -> None:
     loss.backward()
     plain = torch.cat([p.grad.reshape(-1) for p in module.parameters()])
     assert torch.allclose(found, plain, atol=1e-6)
+
+
+def test_a_sampler_that_disagrees_is_corrected_by_the_capped_ratio(start: Checkpoint) -> None:
+    team = Team(LOCAL)
+    team.load("train", Loading(start.path, CHAT), train=True)
+    batch = [replace(row, reference_T=None) for row in rows()]
+    learned = team.logprobs("train", batch, 1.0)
+    odd = [replace(row, logprobs_T=line + (0.3 if i % 2 else -5.0))
+           for i, (row, line) in enumerate(zip(batch, learned, strict=True))]  # fmt: skip
+    corrected, _ = team.accumulate("train", odd, PolicyObjective(mismatch_cap=2.0))
+    corrected = corrected.clone()
+    by_hand = [replace(row, weights_T=row.weights_T * (math.exp(-0.3) if i % 2 else 2.0))
+               for i, row in enumerate(batch)]  # fmt: skip
+    expected, _ = team.accumulate("train", by_hand, PolicyObjective())
+    torch.testing.assert_close(corrected, expected, atol=1e-6, rtol=1e-4)
 
 
 def test_rows_of_zero_advantage_may_be_left_out(start: Checkpoint) -> None:

@@ -25,6 +25,7 @@ from cascade_rl.engines.local.objectives import (
     grpo_loss,
     kl_loss,
     sft_loss,
+    truncated_importance,
 )
 from cascade_rl.engines.local.packed import Packed
 from cascade_rl.engines.local.padded import pad
@@ -138,10 +139,15 @@ def _policy_terms(
         model, rows, [np.full(len(row.ids), row.advantage, np.float32) for row in rows]
     )
     old_N = _optional(model, rows, [row.old_logprobs_T for row in rows])
-    low, high = objective.clip_ratio_low, objective.clip_ratio_high
-    loss = grpo_loss(logprobs_N, advantages_N, weights_N, old_N, low, high)
-    totals: Totals = {}
     sampled_N = _optional(model, rows, [row.logprobs_T for row in rows])
+    low, high = objective.clip_ratio_low, objective.clip_ratio_high
+    corrected_N = weights_N
+    if objective.mismatch_cap is not None and sampled_N is not None:
+        before_N = logprobs_N if old_N is None else old_N
+        ratio_N = truncated_importance(before_N, sampled_N, objective.mismatch_cap)
+        corrected_N = weights_N * ratio_N
+    loss = grpo_loss(logprobs_N, advantages_N, corrected_N, old_N, low, high)
+    totals: Totals = {}
     if sampled_N is not None:
         d = (logprobs_N.detach() - sampled_N).double()
         totals["mismatch"] = float((d.expm1() - d).sum())
