@@ -131,6 +131,8 @@ class RewardConfig(Model):
     swe_floor: Share = 0.0
     swe_lexical: Literal["swe_rl", "changed_lines"] = "swe_rl"
     swe_identical: Literal["text", "whitespace", "syntax"] = "text"
+    model_url: str | None = None
+    """A server of `cascade serve-rm` in place of `inputs: {reward_model: NAME}`; ends in /score."""
     judge_url: str | None = None
     """An OpenAI-compatible server that judges in place of `inputs: {judge: NAME}`; ends in /v1."""
     judge_model: str = ""
@@ -250,8 +252,15 @@ class StageConfig(_Stage):
             )
         return self
 
+    @property
+    def has_reward_model(self) -> bool:
+        """Whether a stage or a server is its reward model."""
+        return "reward_model" in self.inputs or self.reward.model_url is not None
+
     @model_validator(mode="after")
     def _one_judge(self) -> Self:
+        if "reward_model" in self.inputs and self.reward.model_url is not None:
+            raise ValueError("inputs.reward_model and reward.model_url are two; expected one")
         if "judge" in self.inputs and self.reward.judge_url is not None:
             raise ValueError("inputs.judge and reward.judge_url are two judges; expected one")
         return self
@@ -268,7 +277,7 @@ class StageConfig(_Stage):
             return "preference"
         if self.domain == "swe":
             return "swe"
-        if self.domain == "instruction_following" and "reward_model" in self.inputs:
+        if self.domain == "instruction_following" and self.has_reward_model:
             return "gated_if"
         return "verifier"
 

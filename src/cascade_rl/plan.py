@@ -250,11 +250,12 @@ def check_contracts(plan: Plan) -> None:
 
 def _check_reward(stage: StageConfig) -> None:
     kind = stage.reward_kind
-    if kind in ("preference", "gated_if") and "reward_model" not in stage.inputs:
+    if kind in ("preference", "gated_if") and not stage.has_reward_model:
         raise ConfigError(
             f"stage {stage.name}: reward {kind} needs a reward model, and inputs has none",
             hint="train one in a stage of kind reward_model and name it:  "
-            "inputs: {reward_model: NAME}",
+            "inputs: {reward_model: NAME}\n"
+            "or serve one, cascade serve-rm MODEL, and name it:  reward: {model_url: URL}",
         )
     judged = kind == "swe" and stage.reward.swe_similarity != "lexical"
     if judged and "judge" not in stage.inputs and stage.reward.judge_url is None:

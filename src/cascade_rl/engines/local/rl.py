@@ -32,6 +32,7 @@ from cascade_rl.engines.scorer import load_scorers
 from cascade_rl.errors import ConfigError
 from cascade_rl.rewards import VerifierPool
 from cascade_rl.rewards.judge_endpoint import JudgeEndpoint
+from cascade_rl.rewards.remote import RemoteScorer
 from cascade_rl.types import Checkpoint, Mode, Problem
 from cascade_rl.verifiers import refuse_what_is_missing
 
@@ -48,6 +49,8 @@ def train_rl(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
     if (url := config.reward.judge_url) is not None:
         key = os.environ.get("CASCADE_JUDGE_API_KEY", "")
         scorers["judge"] = JudgeEndpoint(url, config.reward.judge_model, api_key=key)
+    if config.reward.model_url is not None:
+        scorers["reward_model"] = RemoteScorer(config.reward.model_url)
     preferred = config.reward_kind in ("preference", "gated_if") or (
         config.reward_kind == "auto" and any(p.domain == "chat" for p in problems)
     )
