@@ -46,6 +46,21 @@ class OptimizerConfig(Model):
     min_learning_rate: float = Field(0.0, ge=0.0)
     grad_clip: float = Field(1.0, gt=0.0)
     state: Literal["carry", "fresh"] = "carry"
+    moments: Literal["float32", "int8"] = "float32"
+    """`int8`: AdamW's two moments in blocks of 8-bit numbers (torchao), 2 bytes a weight, not 8."""
+
+
+class LoRAConfig(Model):
+    """Train low-rank updates of the named projections and nothing else (arXiv 2106.09685, PEFT).
+
+    A finished stage is a whole model again: the updates are added to its weights.
+    """
+
+    rank: int = Field(16, ge=1)
+    alpha: int = Field(32, ge=1)
+    targets: tuple[str, ...] = (
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    )  # fmt: skip
 
 
 class FilterConfig(Model):
@@ -176,6 +191,7 @@ class _Stage(Model):
     train_batch_size: Steps = 128
     learning_rate: float = Field(2e-6, gt=0.0)
     optimizer: OptimizerConfig = OptimizerConfig()
+    lora: LoRAConfig | None = None
     parent: str | None = None
     engine: Literal["local", "verl"] | None = None
     seed: int | None = None

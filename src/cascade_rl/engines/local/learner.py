@@ -18,7 +18,7 @@ from cascade_rl.config import OptimizerConfig
 from cascade_rl.engines.local.batches import Row
 from cascade_rl.engines.local.replica import Objective, Totals
 from cascade_rl.engines.local.workers import Team
-from cascade_rl.errors import CheckpointError, TrainingError
+from cascade_rl.errors import CheckpointError, ConfigError, TrainingError
 
 MAX_SKIPPED = 3
 
@@ -47,6 +47,29 @@ class Update:
     totals: Totals
 
 
+def make_optimizer(
+    parameter: torch.nn.Parameter, config: OptimizerConfig, peak: float
+) -> torch.optim.Optimizer:
+    """AdamW with its moments in float32, or in blocks of 8-bit numbers.
+
+    Raises ConfigError where torchao is missing.
+    """
+    settings: dict[str, Any] = {
+        "lr": peak, "betas": config.betas, "eps": config.eps, "weight_decay": config.weight_decay,
+    }  # fmt: skip
+    if config.moments == "float32":
+        return torch.optim.AdamW([parameter], **settings, foreach=False)
+    try:
+        from torchao.optim import AdamW8bit
+    except ImportError:
+        raise ConfigError(
+            "optimizer.moments is int8, which needs torchao; it is not installed",
+            hint="pip install 'cascade-rl[int8]'",
+        ) from None
+    found: torch.optim.Optimizer = AdamW8bit([parameter], **settings)
+    return found
+
+
 class Learner:
     """Updates the parameters in the team's slot `train`."""
 
@@ -55,14 +78,7 @@ class Learner:
         self._config = config
         self._peak, self._total = peak, total
         self._parameter = torch.nn.Parameter(team.values("train"))
-        self._optimizer = torch.optim.AdamW(
-            [self._parameter],
-            lr=peak,
-            betas=config.betas,
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            foreach=False,
-        )
+        self._optimizer = make_optimizer(self._parameter, config, peak)
         self.skipped = 0
 
     def update(self, step: int, rows: Sequence[Row], objective: Objective) -> Update:
@@ -88,7 +104,11 @@ class Learner:
         if norm > self._config.grad_clip:
             gradient.mul_(self._config.grad_clip / (norm + 1e-6))
         self._parameter.grad = gradient
-        self._optimizer.param_groups[0]["lr"] = rate
+        group = self._optimizer.param_groups[0]
+        if isinstance(group["lr"], torch.Tensor):  # torchao compiles its step for one tensor
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
         self._optimizer.step()
         return Update(norm, rate, True, totals)
 

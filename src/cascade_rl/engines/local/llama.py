@@ -71,8 +71,6 @@ def is_llama(module: Any) -> bool:
         and kinds == {"full_attention"}
         and (config.model_type != "mistral" or config.sliding_window is None)
         and rope in STATIC_ROPE
-        and type(module.base_model.layers[0].mlp.gate_proj) is torch.nn.Linear
-        and type(module.base_model.layers[0].self_attn.q_proj) is torch.nn.Linear
     )
 
 
@@ -89,7 +87,8 @@ def read(module: Any, positions: int, dtype: torch.dtype | None = None) -> Llama
         cosines, sines = trunk.rotary_emb(trunk.embed_tokens.weight, place)
 
     def matrix(*parts: Any) -> Tensor:
-        weights = [part.weight if dtype is None else part.weight.to(dtype) for part in parts]
+        found = map(weight_of, parts)
+        weights = [weight if dtype is None else weight.to(dtype) for weight in found]
         return torch.cat(weights) if len(weights) > 1 else weights[0]
 
     def bias(*parts: Any) -> Tensor | None:
@@ -122,6 +121,18 @@ def read(module: Any, positions: int, dtype: torch.dtype | None = None) -> Llama
         cosines[0].float(),
         sines[0].float(),
     )
+
+
+def weight_of(part: Any) -> Tensor:
+    """The matrix of a projection; of one that LoRA wraps, with its update added."""
+    base = getattr(part, "base_layer", None)
+    if base is None:
+        weight: Tensor = part.weight
+        return weight
+    [name] = part.lora_A
+    update: Tensor = part.lora_B[name].weight @ part.lora_A[name].weight
+    whole: Tensor = base.weight + part.scaling[name] * update
+    return whole
 
 
 def hidden(

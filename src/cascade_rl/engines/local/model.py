@@ -27,8 +27,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from cascade_rl.chat import HFTokenizer, jinja_template
-from cascade_rl.config import ChatConfig, LocalConfig
+from cascade_rl.config import ChatConfig, LocalConfig, LoRAConfig
 from cascade_rl.digests import TensorDigest
+from cascade_rl.engines.local.llama import weight_of
 from cascade_rl.errors import CheckpointError, ConfigError
 
 Head = Literal["language", "scalar"]
@@ -162,9 +163,48 @@ def _load_module(path: Path, head: Head, yarn_factor: float) -> Any:
 def named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """State tensors by name, sorted, each tied weight once: what a saved file holds."""
     tied = getattr(module, "all_tied_weights_keys", None) or {}
-    for name, tensor in sorted(module.state_dict().items()):
-        if name not in tied:
+    wrapped = {name: part for name, part in module.named_modules() if hasattr(part, "base_layer")}
+    plain = {name.replace(".base_layer.", "."): tensor
+             for name, tensor in module.state_dict().items() if ".lora_" not in name}  # fmt: skip
+    for name, tensor in sorted(plain.items()):
+        if name in tied:
+            continue
+        owner, _, kind = name.rpartition(".")
+        if owner in wrapped and kind == "weight":
+            yield name, weight_of(wrapped[owner]).detach()
+        else:
             yield name, tensor.detach()
+
+
+def add_lora(module: nn.Module, lora: LoRAConfig, seed: int) -> None:
+    """Wrap the targets; only the updates, and a scalar head, are trained from here on.
+
+    Raises ConfigError where PEFT is missing or knows none of the targets.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError:
+        raise ConfigError(
+            "lora needs PEFT, which is not installed", hint="pip install 'cascade-rl[lora]'"
+        ) from None
+    known = {name.rpartition(".")[2] for name, _ in module.named_modules()}
+    missing = [target for target in lora.targets if target not in known]
+    if missing:
+        raise ConfigError(f"lora.targets names {missing[0]!r}, which this model does not have")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = LoraConfig(
+            r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets), lora_dropout=0.0
+        )
+        inject_adapter_in_model(config, module)
+    head = getattr(module, "score", None)
+    if head is not None:
+        head.weight.requires_grad_(True)
+
+
+def trained(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Parameters that a stage changes, by name, in the module's order."""
+    return [(name, p) for name, p in module.named_parameters() if p.requires_grad]
 
 
 CHAT_FILE = "cascade_chat.json"
@@ -189,8 +229,8 @@ def save_model(module: Any, tokenizer: Any, chat: ChatConfig, path: Path) -> Non
 
 
 def save_weights(module: nn.Module, file: Path) -> None:
-    """The weights alone, for a training checkpoint."""
-    save_file({name: tensor.cpu().clone() for name, tensor in named_tensors(module)}, file)
+    """The weights that are trained, for a training checkpoint."""
+    save_file({name: tensor.detach().cpu().clone() for name, tensor in trained(module)}, file)
 
 
 def load_weights(module: nn.Module, file: Path) -> None:
@@ -200,7 +240,7 @@ def load_weights(module: nn.Module, file: Path) -> None:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} is missing or torn: {error}") from None
     with torch.no_grad():
-        for name, tensor in named_tensors(module):
+        for name, tensor in trained(module):
             tensor.copy_(stored[name])
 
 
@@ -217,8 +257,12 @@ def params_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
+BLOCK = 256
+"""The vectors' length is a multiple of it, which optimizers with 8-bit moments ask for."""
+
+
 class FlatParameters:
-    """All parameters of a module as views of one float32 vector, and of one gradient vector.
+    """The trained parameters of a module as views of one float32 vector, and of one of gradients.
 
     One vector makes the optimizer step, the norm and the sum over processes single
     operations, and lets processes share weights by sharing `values`.
@@ -231,16 +275,17 @@ class FlatParameters:
         self.values = values
         self.gradients = gradients
         start = 0
-        for parameter in module.parameters():
+        for _, parameter in trained(module):
             end = start + parameter.numel()
             if not adopt:
                 values[start:end].copy_(parameter.detach().reshape(-1))
             parameter.data = values[start:end].view(parameter.shape)
             parameter.grad = gradients[start:end].view(parameter.shape)
             start = end
-        assert start == values.numel() == gradients.numel()
+        assert start <= values.numel() == gradients.numel() < start + BLOCK
 
     @staticmethod
     def size(module: nn.Module) -> int:
-        """Number of scalars; tied weights count once."""
-        return sum(parameter.numel() for parameter in module.parameters())
+        """Number of scalars, up to the next whole block; tied weights count once."""
+        count = sum(parameter.numel() for _, parameter in trained(module))
+        return -(-count // BLOCK) * BLOCK

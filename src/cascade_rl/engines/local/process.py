@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cascade_rl.config import ChatConfig, LocalConfig
+from cascade_rl.config import ChatConfig, LocalConfig, LoRAConfig
 from cascade_rl.engines.local.batches import Row, micro_batches
-from cascade_rl.engines.local.model import FlatParameters, Head, Model, load_model
+from cascade_rl.engines.local.model import FlatParameters, Head, Model, add_lora, load_model
 from cascade_rl.engines.local.replica import (
     Objective,
     SFTObjective,
@@ -45,6 +45,8 @@ class Loading:
     chat: ChatConfig
     head: Head = "language"
     yarn_factor: float = 1.0
+    lora: LoRAConfig | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Replica:
         model = load_model(
             loading.path, loading.chat, self.local, loading.head, loading.yarn_factor
         )
+        if loading.lora is not None:
+            add_lora(model.module, loading.lora, loading.seed)
         self._models[slot] = model
         return model
 

@@ -43,7 +43,8 @@ class Session:
     def __init__(self, team: Team, job: StageJob, workspace: Workspace, head: Head) -> None:
         config = job.config
         self.team, self.job, self.workspace = team, job, workspace
-        self.model = team.load("train", Loading(job.start.path, job.chat, head), train=True)
+        loading = Loading(job.start.path, job.chat, head, lora=config.lora, seed=job.seed)
+        self.model = team.load("train", loading, train=True)
         self.encoder = Encoder(self.model.tokenizer, job.chat)
         self.learner = Learner(
             team, config.optimizer, config.learning_rate, config.total_training_steps
