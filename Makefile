@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help install install-verl install-bench demo test test-verl slow check fix bench docs clean \
   accept-learning accept-conflict accept-audit accept-audit-peers accept-decontaminate \
-  accept-strength accept-verifiers
+  accept-strength accept-verifiers accept-engine
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -94,6 +94,9 @@ accept-decontaminate: install ## planted leaks among 100,000 documents, and the 
 
 accept-verifiers: install install-bench ## rates of the verifiers beside their peers
 	$(BIN)/python -m benchmarks.verifiers
+
+accept-engine: install install-bench ## speed of the local engine beside TRL's trainer
+	$(BIN)/python -m benchmarks.engine
 
 accept-audit-peers: install install-bench ## what the audit finds in verl and TRL still shows
 	$(BIN)/python -m benchmarks.audit_peers

@@ -11,6 +11,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from benchmarks.engine.work import Clock, Report, Work, peak_mb, report, rewards_of, wait_for_turn
 from cascade_rl.config import ChatConfig, LocalConfig, ModeShares, StageConfig
 from cascade_rl.digests import weights_digest
 from cascade_rl.engines.base import StageJob
@@ -18,8 +19,6 @@ from cascade_rl.engines.local import rl
 from cascade_rl.engines.local.workers import Team
 from cascade_rl.store.workspace import StageWorkspace
 from cascade_rl.types import Checkpoint, Message, Preference, Problem
-
-from benchmarks.engine.work import Clock, Report, Work, peak_mb, report, rewards_of, wait_for_turn
 
 
 class TimedTeam(Team):
@@ -86,7 +85,6 @@ def main() -> None:
         top_p=1.0,
         max_new_tokens=work.new_tokens,
         modes=ModeShares(think=0.0, no_think=0.0),
-        overlong="mask_loss" if not work.fixed else "zero",
         save_every=10**6,
         inputs={"reward_model": "function"},
     )
