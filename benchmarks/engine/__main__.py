@@ -162,8 +162,8 @@ def main() -> int:
         print("error: the peers are not installed.\n  make install-bench")
         return 2
     if given.device == "cuda" and not torch.cuda.is_available():
-        print("no CUDA device here; on one this would run 64 x 8 completions of 1,024 tokens of a\n"
-              "0.5B-shaped model on both sides and print shares of the copy and matrix peaks")  # fmt: skip
+        print("no CUDA device here; on one this runs 64 x 8 completions of 1,024 tokens of a model")
+        print("of 0.5B's shape on both sides, and prints shares of the copy and matrix peaks")
         return 2
     torch.set_num_threads(1)
     bars: list[Bar] = []
