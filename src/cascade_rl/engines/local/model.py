@@ -125,8 +125,21 @@ def load_model(
     module.to(device).eval()  # no dropout: sampling and learning must see one distribution
     if local.gradient_checkpointing:
         module.gradient_checkpointing_enable({"use_reentrant": False})
-    compute = compute_dtype(local, device)
-    return Model(module, load_tokenizer(path, chat), device, compute, local.gradient_checkpointing)
+    tokenizer, compute = load_tokenizer(path, chat), compute_dtype(local, device)
+    _check_vocabulary(path, tokenizer, module.get_input_embeddings().num_embeddings)
+    return Model(module, tokenizer, device, compute, local.gradient_checkpointing)
+
+
+def _check_vocabulary(path: Path, tokenizer: Any, rows: int) -> None:
+    """A token without a row in the embedding would end a run in its middle."""
+    beyond = {token: i for token, i in tokenizer.get_vocab().items() if i >= rows}
+    if beyond:
+        token, place = min(beyond.items(), key=lambda item: item[1])
+        raise ConfigError(
+            f"{path}: its tokenizer has {len(beyond)} tokens that the model has no embedding for, "
+            f"the first {token!r} ({place}; {rows} rows)",
+            hint="take the tokenizer that belongs to it, or resize the model's embedding",
+        )
 
 
 def _load_module(path: Path, head: Head, yarn_factor: float) -> Any:

@@ -20,12 +20,14 @@ from cascade_rl.engines.local.encoder import Encoder
 from cascade_rl.engines.local.learner import Learner
 from cascade_rl.engines.local.model import (
     Head,
+    device_of,
     load_weights,
     params_digest,
     save_model,
     save_weights,
 )
 from cascade_rl.engines.local.process import Loading
+from cascade_rl.engines.local.room import refuse_what_does_not_fit
 from cascade_rl.engines.local.sampler import row_key
 from cascade_rl.engines.local.workers import Team
 from cascade_rl.errors import CheckpointError
@@ -43,6 +45,9 @@ class Session:
     def __init__(self, team: Team, job: StageJob, workspace: Workspace, head: Head) -> None:
         config = job.config
         self.team, self.job, self.workspace = team, job, workspace
+        refuse_what_does_not_fit(
+            job.start.path, device_of(job.local), config.optimizer, config.lora
+        )
         loading = Loading(job.start.path, job.chat, head, lora=config.lora, seed=job.seed)
         self.model = team.load("train", loading, train=True)
         self.encoder = Encoder(self.model.tokenizer, job.chat)
