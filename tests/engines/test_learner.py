@@ -23,6 +23,7 @@ from cascade_rl.engines.local.model import Head
 from cascade_rl.engines.local.objectives import PolicyObjective
 from cascade_rl.engines.local.process import Loading
 from cascade_rl.engines.local.replica import Objective, PairObjective, SFTObjective
+from cascade_rl.engines.local.training import FlatTraining
 from cascade_rl.engines.local.workers import Team
 from cascade_rl.errors import TrainingError
 from cascade_rl.types import Checkpoint
@@ -188,16 +189,20 @@ def test_schedules() -> None:
 @pytest.fixture
 def team(start: Checkpoint) -> Iterator[Team]:
     team = Team(LOCAL)
-    team.load("train", Loading(start.path, CHAT), train=True)
     yield team
     team.close()
+
+
+def learner_of(team: Team, start: Checkpoint, config: OptimizerConfig, total: int) -> Learner:
+    training = FlatTraining(team, Loading(start.path, CHAT), config, 1e-2)
+    return Learner(training, config, 1e-2, total)
 
 
 def test_adamw_with_clipping_equals_torchs_on_separate_tensors(
     team: Team, start: Checkpoint
 ) -> None:
     config = OptimizerConfig(grad_clip=0.05, weight_decay=0.1)
-    learner = Learner(team, config, 1e-2, 3)
+    learner = learner_of(team, start, config, 3)
     before = team.values("train").clone()
     gradients = []
     for step in (1, 2, 3):
@@ -216,9 +221,9 @@ def test_adamw_with_clipping_equals_torchs_on_separate_tensors(
 
 
 def test_updates_that_are_not_finite_are_skipped_and_the_third_in_a_row_ends_training(
-    team: Team,
+    team: Team, start: Checkpoint
 ) -> None:
-    learner = Learner(team, OptimizerConfig(), 1e-2, 9)
+    learner = learner_of(team, start, OptimizerConfig(), 9)
     poisoned = rows(scale=float("nan"))
     before = team.values("train").clone()
     assert not learner.update(1, poisoned, PolicyObjective()).applied

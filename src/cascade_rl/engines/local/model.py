@@ -7,6 +7,7 @@ forward pass only.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from transformers.utils import logging as transformers_logging
 from cascade_rl.chat import HFTokenizer, jinja_template
 from cascade_rl.config import ChatConfig, LocalConfig, LoRAConfig
 from cascade_rl.digests import TensorDigest
-from cascade_rl.engines.local.llama import weight_of
+from cascade_rl.engines.local.llama import is_llama, weight_of
 from cascade_rl.errors import CheckpointError, ConfigError
 
 Head = Literal["language", "scalar"]
@@ -43,6 +44,7 @@ class Model:
     """A module on its device, its tokenizer, and the dtype of its forward pass.
 
     `recompute` trades activations for a second forward pass (`local.gradient_checkpointing`).
+    `padded` keeps a model that could be written out on transformers' own forward.
     """
 
     module: Any
@@ -50,6 +52,12 @@ class Model:
     device: torch.device
     compute: torch.dtype
     recompute: bool = False
+    padded: bool = False
+
+    @property
+    def written_out(self) -> bool:
+        """Whether `llama` runs it; else transformers' own forward does, on padded rows."""
+        return not self.padded and is_llama(self.module)
 
     def precision(self) -> AbstractContextManager[Any]:
         """Autocast for the forward pass; nothing at all in float32."""
@@ -173,9 +181,14 @@ def _load_module(path: Path, head: Head, yarn_factor: float) -> Any:
     return module
 
 
+def tied_weights(module: nn.Module) -> Mapping[str, str]:
+    """Names of weights that are another's, and whose they are."""
+    return getattr(module, "all_tied_weights_keys", None) or {}
+
+
 def named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """State tensors by name, sorted, each tied weight once: what a saved file holds."""
-    tied = getattr(module, "all_tied_weights_keys", None) or {}
+    tied = tied_weights(module)
     wrapped = {name: part for name, part in module.named_modules() if hasattr(part, "base_layer")}
     plain = {name.replace(".base_layer.", "."): tensor
              for name, tensor in module.state_dict().items() if ".lora_" not in name}  # fmt: skip
@@ -234,9 +247,24 @@ def save_model(module: Any, tokenizer: Any, chat: ChatConfig, path: Path) -> Non
 
     The model can go on training.
     """
-    path.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.cpu().clone() for name, tensor in named_tensors(module)}
-    module.save_pretrained(path, state_dict=weights, safe_serialization=True)
+    _write(module, tokenizer, weights, chat, path)
+
+
+def save_tensors(model: Model, weights: Mapping[str, Tensor], chat: ChatConfig, path: Path) -> None:
+    """The same from weights that were gathered from the ranks of a sharded module."""
+    architectures = [name.removeprefix("FSDP") for name in (type(model.module).__name__,)]
+    _write(model.module, model.tokenizer, weights, chat, path)
+    file = path / "config.json"
+    values = json.loads(file.read_text(encoding="utf-8")) | {"architectures": architectures}
+    file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def _write(
+    module: Any, tokenizer: Any, weights: Mapping[str, Tensor], chat: ChatConfig, path: Path
+) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    module.save_pretrained(path, state_dict=dict(weights), safe_serialization=True)
     tokenizer.save_pretrained(path)
     (path / CHAT_FILE).write_text(chat.model_dump_json(), encoding="utf-8")
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cascade_rl.engines.local.batches import Row, length_buckets, micro_batches
 from cascade_rl.engines.local.likelihood import likelihood
-from cascade_rl.engines.local.llama import hidden, is_llama, read
+from cascade_rl.engines.local.llama import hidden, read
 from cascade_rl.engines.local.model import Model
 from cascade_rl.engines.local.objectives import (
     PolicyObjective,
@@ -57,14 +57,20 @@ def accumulate(
     """
     totals: Totals = {}
     for batch in micro_batches(rows, budget, shared):
-        if isinstance(objective, PairObjective):
-            loss, found = _pair_loss(model, batch, objective, shared)
-        else:
-            loss, found = _token_loss(model, batch, objective, shared)
+        loss, found = loss_of(model, batch, objective, shared)
         loss.backward()
         for name, value in ({"loss": loss.item()} | found).items():
             totals[name] = totals.get(name, 0.0) + value
     return totals
+
+
+def loss_of(
+    model: Model, batch: Sequence[Row], objective: Objective, shared: bool
+) -> tuple[Any, Totals]:
+    """The objective's loss over a micro-batch, to run backward, and its other sums."""
+    if isinstance(objective, PairObjective):
+        return _pair_loss(model, batch, objective, shared)
+    return _token_loss(model, batch, objective, shared)
 
 
 def _pair_loss(
@@ -93,7 +99,7 @@ def _last_hidden(
     model: Model, batch: Sequence[Row], shared: bool
 ) -> Iterator[tuple[Sequence[Row], Tensor]]:
     """(rows, hidden states [rows, H] of their last tokens)."""
-    if is_llama(model.module):
+    if model.written_out:
         packed = Packed(batch, model.device, shared=shared, whole=True)
         last = torch.tensor([packed.last(row) for row in packed.rows], device=model.device)
         yield packed.rows, _run(model, packed)[last]
@@ -183,7 +189,7 @@ def forward(
     N runs over the rows in order and their weighted tokens in order. The head runs on these
     tokens alone: of a conversation most have none, and a vocabulary is wide.
     """
-    if is_llama(model.module):
+    if model.written_out:
         packed = Packed(batch, model.device, shared=shared, whole=False)
         weighted = [np.flatnonzero(row.weights_T) for row in packed.rows]
         both = list(zip(packed.rows, weighted, strict=True))

@@ -26,6 +26,7 @@ from cascade_rl.engines.local.objectives import PolicyObjective, token_weights
 from cascade_rl.engines.local.process import Loading
 from cascade_rl.engines.local.rollout import LearningGroup, Roller
 from cascade_rl.engines.local.session import Session
+from cascade_rl.engines.local.sharded import world
 from cascade_rl.engines.local.watch import entropy_alarm, is_over
 from cascade_rl.engines.local.workers import Team
 from cascade_rl.engines.scorer import load_scorers
@@ -41,6 +42,11 @@ def train_rl(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
     """Train to the end of the stage, or until its `until` holds."""
     config, local = job.config, job.local
     assert isinstance(config, StageConfig)
+    if world() > 1:
+        raise ConfigError(
+            f"stage {config.name}: torchrun is for SFT and reward models; RL samples too",
+            hint=f"leave torchrun out, or set  --set {config.name}.engine=verl",
+        )
     problems = [row for row in job.rows if isinstance(row, Problem)]
     refuse_what_is_missing(problems)
     session = Session(team, job, workspace, "language")

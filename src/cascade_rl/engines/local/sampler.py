@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from cascade_rl.engines.local.decode import Decoder, kernel
-from cascade_rl.engines.local.llama import is_llama
 from cascade_rl.engines.local.model import Model
 from cascade_rl.engines.local.padded import PaddedDecoder
 from cascade_rl.types import Finish
@@ -243,7 +242,7 @@ def generate(
     At most `max_rows` are in flight. Where the model is Llama-shaped, one that ends makes room
     for the next; any other model runs them in waves. Prompts have at least two tokens.
     """
-    if is_llama(model.module):
+    if model.written_out:
         widest = max((len(request.keys_G) for request in requests), default=1)
         total = sum(len(request.keys_G) for request in requests)
         lines = min(total, max_rows, CPU_LINES if model.device.type == "cpu" else max_rows)
