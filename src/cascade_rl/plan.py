@@ -23,6 +23,7 @@ from cascade_rl.config import (
 )
 from cascade_rl.data.rows import content_digest
 from cascade_rl.digests import digest_json, weights_digest
+from cascade_rl.engines import base as engine_base
 from cascade_rl.errors import ConfigError, DataError
 from cascade_rl.evaluation.benchmarks import protocol_digest, verifier_of
 from cascade_rl.graph import Plan, PlannedStage, StartModel
@@ -205,7 +206,8 @@ def _planned(
 
 
 def _numerics(config: CascadeRLConfig) -> dict[str, Any]:
-    return config.local.model_dump(mode="json", exclude=NOT_NUMERIC)
+    settings = config.local.model_dump(mode="json", exclude=NOT_NUMERIC)
+    return settings | {"version": engine_base.VERSION}
 
 
 def _inputs(stage: AnyStage, planned: Sequence[PlannedStage]) -> dict[str, str]:
