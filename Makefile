@@ -35,7 +35,7 @@ $(INSTALLED): pyproject.toml setup.py $(KERNELS) constraints/core.txt
 	touch $@
 
 $(VENV)/.installed-verl: $(INSTALLED) constraints/verl.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints/verl.txt --editable ".[dev,verl]"
+	$(BIN)/python -m pip install --quiet --constraint constraints/verl.txt --editable ".[dev,verl,lora,int8]"
 	touch $@
 
 install-verl: $(VENV)/.installed-verl ## add verl and Ray to .venv
@@ -61,7 +61,7 @@ test: check ## everything that must hold, in minutes
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-verl: install-verl ## the cluster engine's tests, on CPU
-	$(BIN)/pytest tests/engines/verl -m "not slow"
+	$(BIN)/pytest tests/engines/verl tests/engines/test_training.py -m "not slow"
 
 slow: install ## the tests that take long
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m slow --timeout 3600

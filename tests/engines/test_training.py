@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,17 @@ STAGES: dict[str, tuple[Any, list[Row]]] = {
 }
 
 
-@pytest.mark.parametrize("name", STAGES)
+NEEDS = {"LoRA": "peft", "int8": "torchao"}
+"""What some stages need that `make install-verl` installs; loading torchao slows every start."""
+
+
+def installed(name: str) -> Any:
+    missing = [m for what, m in NEEDS.items() if what in name and find_spec(m) is None]
+    reason = f"{missing} is not installed (make install-verl)"
+    return pytest.param(name, marks=pytest.mark.skipif(bool(missing), reason=reason))
+
+
+@pytest.mark.parametrize("name", map(installed, STAGES))
 def test_a_stage_killed_anywhere_and_continued_ends_with_the_same_weights(
     name: str, start: Checkpoint, tmp_path: Path, engine: LocalEngine
 ) -> None:
@@ -97,6 +108,7 @@ def test_the_digest_in_memory_before_a_stage_is_the_one_after_its_parent(
     assert len(set(logged)) == 3
 
 
+@pytest.mark.skipif(find_spec("peft") is None, reason="no PEFT (make install-verl)")
 def test_lora_starts_from_its_parent_and_ends_as_a_whole_model(
     start: Checkpoint, tmp_path: Path, engine: LocalEngine
 ) -> None:
@@ -114,6 +126,7 @@ def test_lora_starts_from_its_parent_and_ends_as_a_whole_model(
         assert torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-3) <= 4
 
 
+@pytest.mark.skipif(find_spec("torchao") is None, reason="no torchao (make install-verl)")
 def test_8_bit_moments_follow_those_of_32_bit(start: Checkpoint, tmp_path: Path) -> None:
     losses = {}
     for moments in ("float32", "int8"):

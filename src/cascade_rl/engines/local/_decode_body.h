@@ -3,6 +3,8 @@
 
 #ifndef DECODE_STEP
 #define DECODE_STEP
+/* Eight floats anywhere in memory; where registers hold four, the compiler takes two. */
+typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
 typedef struct {
     int64_t lines, heads, kv_heads, width; /* width of a head */
     int64_t capacity, prompt_width;        /* columns of a line's own, and of a prompt */
@@ -59,34 +61,65 @@ static inline void NAME(turn)(float *x, const float *cosines, const float *sines
     }
 }
 
-/* scores[t] = q . keys[:, t], keys [width, stride]. */
-static inline void NAME(dots)(const float *q, const float *keys, int64_t width, int64_t stride,
-                              int64_t to, float *scores) {
-    for (int64_t t = 0; t < to; t++) scores[t] = 0;
-    int64_t d = 0;
-    for (; d + 4 <= width; d += 4) {
-        const float *a = keys + d * stride, *b = a + stride, *c = b + stride, *e = c + stride;
-        float qa = q[d], qb = q[d + 1], qc = q[d + 2], qe = q[d + 3];
-        for (int64_t t = 0; t < to; t++)
-            scores[t] += qa * a[t] + qb * b[t] + qc * c[t] + qe * e[t];
-    }
-    for (; d < width; d++) {
-        const float *a = keys + d * stride;
-        for (int64_t t = 0; t < to; t++) scores[t] += q[d] * a[t];
-    }
-}
-
-/* out += sum_t weights[t] values[t]; values [., width]. */
-static inline void NAME(mix)(const float *weights, const float *values, int64_t width, int64_t to,
-                             float *out) {
+/* scores[h][t] = q[h] . keys[:, t] of `n` heads that share keys [width, stride]. `n` is a constant
+ * where it is called: the sums of 16 columns then stay in registers while the keys pass by. */
+static inline __attribute__((always_inline)) void NAME(dots)(
+    const int n, const float *q, const float *keys, int64_t width, int64_t stride, int64_t to,
+    float *scores, int64_t room) {
     int64_t t = 0;
-    for (; t + 4 <= to; t += 4) {
-        const float *a = values + t * width, *b = a + width, *c = b + width, *e = c + width;
-        float wa = weights[t], wb = weights[t + 1], wc = weights[t + 2], we = weights[t + 3];
-        for (int64_t d = 0; d < width; d++) out[d] += wa * a[d] + wb * b[d] + wc * c[d] + we * e[d];
+    for (; t + 16 <= to; t += 16) {
+        Eight first[4] = {{0}}, second[4] = {{0}};
+        for (int64_t d = 0; d < width; d++) {
+            const Eight *k = (const Eight *)(keys + d * stride + t);
+            Eight low = k[0], high = k[1];
+#pragma GCC unroll 4
+            for (int h = 0; h < n; h++) {
+                first[h] += q[h * width + d] * low;
+                second[h] += q[h * width + d] * high;
+            }
+        }
+#pragma GCC unroll 4
+        for (int h = 0; h < n; h++) {
+            Eight *to_here = (Eight *)(scores + h * room + t);
+            to_here[0] = first[h];
+            to_here[1] = second[h];
+        }
     }
     for (; t < to; t++)
-        for (int64_t d = 0; d < width; d++) out[d] += weights[t] * values[t * width + d];
+        for (int h = 0; h < n; h++) {
+            float sum = 0;
+            for (int64_t d = 0; d < width; d++) sum += q[h * width + d] * keys[d * stride + t];
+            scores[h * room + t] = sum;
+        }
+}
+
+/* out[h] += sum_t weights[h][t] values[t] of `n` heads; values [., width]. */
+static inline __attribute__((always_inline)) void NAME(mix)(
+    const int n, const float *weights, int64_t room, const float *values, int64_t width,
+    int64_t to, float *out) {
+    int64_t d = 0;
+    for (; d + 16 <= width; d += 16) {
+        Eight first[4] = {{0}}, second[4] = {{0}};
+        for (int64_t t = 0; t < to; t++) {
+            const Eight *v = (const Eight *)(values + t * width + d);
+            Eight low = v[0], high = v[1];
+#pragma GCC unroll 4
+            for (int h = 0; h < n; h++) {
+                first[h] += weights[h * room + t] * low;
+                second[h] += weights[h * room + t] * high;
+            }
+        }
+#pragma GCC unroll 4
+        for (int h = 0; h < n; h++) {
+            Eight *to_here = (Eight *)(out + h * width + d);
+            to_here[0] += first[h];
+            to_here[1] += second[h];
+        }
+    }
+    for (; d < width; d++)
+        for (int h = 0; h < n; h++)
+            for (int64_t t = 0; t < to; t++)
+                out[h * width + d] += weights[h * room + t] * values[t * width + d];
 }
 
 static inline float NAME(largest)(const float *x, int64_t to, float so_far) {
@@ -101,6 +134,27 @@ static inline float NAME(exps)(float *x, int64_t to, float largest) {
         sum += x[t];
     }
     return sum;
+}
+
+/* Attention of `n` heads that share keys: `length` tokens of the prompt, then `own` of the line. */
+static inline __attribute__((always_inline)) void NAME(heads)(
+    const int n, const float *q, const float *K, const float *V, int64_t C, int64_t own,
+    const float *PK, const float *PV, int64_t L, int64_t length, int64_t width, float *scores,
+    float *out) {
+    int64_t room = L + C;
+    NAME(dots)(n, q, PK, width, L, length, scores, room);
+    NAME(dots)(n, q, K, width, C, own, scores + L, room);
+    float sums[4];
+    for (int h = 0; h < n; h++) {
+        float *there = scores + h * room, *here = there + L;
+        float top = NAME(largest)(here, own, NAME(largest)(there, length, -3e38f));
+        sums[h] = NAME(exps)(there, length, top) + NAME(exps)(here, own, top);
+    }
+    for (int64_t i = 0; i < n * width; i++) out[i] = 0;
+    NAME(mix)(n, scores, room, PV, width, length, out);
+    NAME(mix)(n, scores + L, room, V, width, own, out);
+    for (int h = 0; h < n; h++)
+        for (int64_t d = 0; d < width; d++) out[h * width + d] /= sums[h];
 }
 
 /* Norm and turn query and key, put key and value in the cache, attend to prompt and own tokens. */
@@ -125,20 +179,18 @@ static void NAME(attend)(const Step *s, float *qkv, const float *q_norm, const f
             const float *PV = prompt_values + (prompt * kv + g) * L * width;
             for (int64_t d = 0; d < width; d++) K[d * C + now] = key[g * width + d];
             memcpy(V + now * width, value + g * width, (size_t)width * sizeof(float));
-            for (int64_t h = g * shared; h < (g + 1) * shared; h++) {
-                float *q = query + h * width, *o = out + (line * heads + h) * width;
-                float *own = scores + L;
-                for (int64_t d = 0; d < width; d++) q[d] *= s->scale;
-                NAME(dots)(q, PK, width, L, length, scores);
-                NAME(dots)(q, K, width, C, now + 1, own);
-                float top = NAME(largest)(scores, length, -3e38f);
-                top = NAME(largest)(own, now + 1, top);
-                float sum = NAME(exps)(scores, length, top);
-                sum += NAME(exps)(own, now + 1, top);
-                for (int64_t d = 0; d < width; d++) o[d] = 0;
-                NAME(mix)(scores, PV, width, length, o);
-                NAME(mix)(own, V, width, now + 1, o);
-                for (int64_t d = 0; d < width; d++) o[d] /= sum;
+            float *q = query + g * shared * width, *o = out + (line * heads + g * shared) * width;
+            for (int64_t i = 0; i < shared * width; i++) q[i] *= s->scale;
+            for (int64_t h = 0; h < shared;) {
+                int64_t n = shared - h < 4 ? shared - h : 4;
+#define HEADS(N)                                                                               \
+    NAME(heads)(N, q + h * width, K, V, C, now + 1, PK, PV, L, length, width, scores, o + h * width)
+                if (n == 4) HEADS(4);
+                else if (n == 3) HEADS(3);
+                else if (n == 2) HEADS(2);
+                else HEADS(1);
+#undef HEADS
+                h += n;
             }
         }
     }

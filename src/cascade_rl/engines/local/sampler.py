@@ -27,8 +27,6 @@ from cascade_rl.types import Finish
 
 FIRST_CAPACITY = 64
 COMPACT_BELOW = 0.8
-CPU_LINES = 32
-"""Lines in flight on a CPU: their keys and values stay in its caches, and more are no faster."""
 AHEAD = 4
 """Prompts run ahead of the lines that will take them."""
 
@@ -245,7 +243,7 @@ def generate(
     if model.written_out:
         widest = max((len(request.keys_G) for request in requests), default=1)
         total = sum(len(request.keys_G) for request in requests)
-        lines = min(total, max_rows, CPU_LINES if model.device.type == "cpu" else max_rows)
+        lines = min(total, max_rows)
         slots = min(len(requests), 2 * -(-lines // widest) + AHEAD)
         longest = max((len(request.prompt_ids) for request in requests), default=1)
         if requests:
