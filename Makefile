@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help install install-verl install-bench demo test test-verl slow check fix bench docs clean \
   accept-learning accept-conflict accept-audit accept-audit-peers accept-decontaminate \
-  accept-strength accept-verifiers accept-engine
+  accept-strength accept-verifiers accept-engine accept-switches
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -97,6 +97,9 @@ accept-verifiers: install install-bench ## rates of the verifiers beside their p
 
 accept-engine: install install-bench ## speed of the local engine beside TRL's trainer
 	$(BIN)/python -m benchmarks.engine
+
+accept-switches: install ## what each switch of the recipe is for shows at mini scale
+	$(BIN)/python -m benchmarks.switches
 
 accept-audit-peers: install install-bench ## what the audit finds in verl and TRL still shows
 	$(BIN)/python -m benchmarks.audit_peers
