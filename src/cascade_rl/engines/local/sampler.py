@@ -100,8 +100,8 @@ def truncate(logprobs_BV: Tensor, top_p: float, top_k: int) -> Tensor:
     return kept
 
 
-class Lines(Protocol):
-    """A decoder: `decode.Decoder`, or `padded.PaddedDecoder` whose lines begin together."""
+class AnyDecoder(Protocol):
+    """What decodes: `decode.Decoder`, or `padded.PaddedDecoder` whose lines begin together."""
 
     def fill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
         """Run prompts, all but their last tokens, into their slots."""
@@ -180,7 +180,7 @@ class _Queue:
     prompt's completions are done.
     """
 
-    def __init__(self, requests: Sequence[Request], decoder: Lines, slots: int) -> None:
+    def __init__(self, requests: Sequence[Request], decoder: AnyDecoder, slots: int) -> None:
         self._requests, self._decoder = requests, decoder
         self._waiting = deque(
             (request, sample)
@@ -262,7 +262,7 @@ def generate(
 
 
 def _flow(
-    decoder: Lines,
+    decoder: AnyDecoder,
     requests: Sequence[Request],
     first: int,
     params: SamplingParams,
