@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help install install-verl install-bench demo test test-verl slow check fix bench docs clean \
   accept-learning accept-conflict accept-audit accept-audit-peers accept-decontaminate \
-  accept-strength accept-verifiers
+  accept-strength accept-verifiers accept-engine accept-switches
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -23,7 +23,8 @@ help: ## this list
 install: $(INSTALLED) ## make .venv with everything but verl
 
 # torch first, and by the pip that comes with Python: the newer pip is for the resolver's sake.
-$(INSTALLED): pyproject.toml setup.py src/cascade_rl/data/decontaminate/_ngrams.c constraints/core.txt
+KERNELS := $(wildcard src/cascade_rl/data/decontaminate/*.c src/cascade_rl/engines/local/*.[ch])
+$(INSTALLED): pyproject.toml setup.py $(KERNELS) constraints/core.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $$($(PYTHON) --version) is too old; expected Python 3.11 or newer."; \
 	    echo "  name one:  make $(MAKECMDGOALS) PYTHON=python3.11"; exit 2; }
@@ -34,7 +35,7 @@ $(INSTALLED): pyproject.toml setup.py src/cascade_rl/data/decontaminate/_ngrams.
 	touch $@
 
 $(VENV)/.installed-verl: $(INSTALLED) constraints/verl.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints/verl.txt --editable ".[dev,verl]"
+	$(BIN)/python -m pip install --quiet --constraint constraints/verl.txt --editable ".[dev,verl,lora,int8]"
 	touch $@
 
 install-verl: $(VENV)/.installed-verl ## add verl and Ray to .venv
@@ -60,7 +61,7 @@ test: check ## everything that must hold, in minutes
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-verl: install-verl ## the cluster engine's tests, on CPU
-	$(BIN)/pytest tests/engines/verl -m "not slow"
+	$(BIN)/pytest tests/engines/verl tests/engines/test_training.py -m "not slow"
 
 slow: install ## the tests that take long
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m slow --timeout 3600
@@ -93,6 +94,12 @@ accept-decontaminate: install ## planted leaks among 100,000 documents, and the 
 
 accept-verifiers: install install-bench ## rates of the verifiers beside their peers
 	$(BIN)/python -m benchmarks.verifiers
+
+accept-engine: install install-bench ## speed of the local engine beside TRL's trainer
+	$(BIN)/python -m benchmarks.engine
+
+accept-switches: install ## what each switch of the recipe is for shows at mini scale
+	$(BIN)/python -m benchmarks.switches
 
 accept-audit-peers: install install-bench ## what the audit finds in verl and TRL still shows
 	$(BIN)/python -m benchmarks.audit_peers

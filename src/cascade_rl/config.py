@@ -2,7 +2,7 @@
 
 One rule: nothing is merged and nothing is interpolated at run time. What a run used is what
 `configfile.resolved_yaml` prints, and the published papers' values live in `presets`, not here.
-Reading and writing YAML is `configfile`'s part.
+Reading and writing YAML is `configfile`'s part, the parts of a stage are in `options`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -22,120 +20,49 @@ from pydantic import (
 )
 
 from cascade_rl.errors import ConfigError
+from cascade_rl.options import (
+    EntropyAlarmConfig,
+    FilterConfig,
+    GateConfig,
+    LoRAConfig,
+    MismatchConfig,
+    Model,
+    ModeShares,
+    OptimizerConfig,
+    RewardConfig,
+    Share,
+    Steps,
+    UntilConfig,
+    VerifierConfig,
+)
 
-Steps = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+__all__ = [
+    "BUILTIN",
+    "AnyStage",
+    "BenchmarkConfig",
+    "CascadeRLConfig",
+    "ChatConfig",
+    "EntropyAlarmConfig",
+    "FilterConfig",
+    "GateConfig",
+    "LoRAConfig",
+    "LocalConfig",
+    "MismatchConfig",
+    "ModeShares",
+    "Model",
+    "OptimizerConfig",
+    "RewardConfig",
+    "RewardModelStageConfig",
+    "SFTStageConfig",
+    "StageConfig",
+    "TrackerConfig",
+    "UntilConfig",
+    "VerifierConfig",
+    "create_default_cascade_stages",
+]  # fmt: skip
+
 BUILTIN = "mini:"
 """Prefix of rows and models that are generated rather than read, e.g. `mini:math/train`."""
-
-
-class Model(BaseModel):
-    """Frozen, and an unknown key is an error rather than ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class OptimizerConfig(Model):
-    """AdamW. `state: carry` keeps moments and step count inside a family of stages."""
-
-    betas: tuple[float, float] = (0.9, 0.95)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_steps: int = Field(0, ge=0)
-    min_learning_rate: float = Field(0.0, ge=0.0)
-    grad_clip: float = Field(1.0, gt=0.0)
-    state: Literal["carry", "fresh"] = "carry"
-
-
-class FilterConfig(Model):
-    """Dynamic filtering of groups without signal, read from outcomes, never shaped rewards.
-
-    `batch` refills the batch with mixed groups (DAPO) for at most `max_rounds` generation
-    rounds; `epoch` drops problems that were all right or all wrong in the last epoch and
-    resamples them with the given probabilities (Nemotron-Cascade, section 4.5).
-    """
-
-    kind: Literal["none", "batch", "epoch"] = "none"
-    hard_resample: Share = 0.10
-    easy_resample: Share = 0.01
-    max_rounds: int = Field(4, ge=1)
-
-
-class ModeShares(Model):
-    """Share of each mode in every batch; both 0 leaves prompts without a flag."""
-
-    think: Share = 1.0
-    no_think: Share = 0.0
-
-    @model_validator(mode="after")
-    def _sum(self) -> Self:
-        if self.think + self.no_think not in (0.0, 1.0):
-            raise ValueError(
-                f"think and no_think add up to {self.think + self.no_think}; expected 1 (or 0)"
-            )
-        return self
-
-
-class UntilConfig(Model):
-    """End a stage early: the mean of `metric` over `window` steps below or above a limit."""
-
-    metric: Literal["truncation_ratio", "reward/mean", "entropy"] = "truncation_ratio"
-    below: float | None = None
-    above: float | None = None
-    min_steps: int = Field(50, ge=1)
-    window: int = Field(10, ge=1)
-
-    @model_validator(mode="after")
-    def _one_limit(self) -> Self:
-        if (self.below is None) == (self.above is None):
-            raise ValueError("expected exactly one of `below` and `above`")
-        return self
-
-
-class RewardConfig(Model):
-    """How the signals of a batch become rewards; `auto` follows the stage's domain."""
-
-    kind: Literal["auto", "verifier", "preference", "gated_if", "swe"] = "auto"
-    shaping: Literal["none", "tanh"] = "none"
-    swe_similarity: Literal["judge", "lexical", "hybrid"] = "judge"
-    swe_hybrid_weight: Share = 0.5
-    swe_floor: Share = 0.0
-    swe_lexical: Literal["swe_rl", "changed_lines"] = "swe_rl"
-    swe_identical: Literal["text", "whitespace", "syntax"] = "text"
-    judge_url: str | None = None
-    """An OpenAI-compatible server that judges in place of `inputs: {judge: NAME}`; ends in /v1."""
-    judge_model: str = ""
-    language_penalty: bool = True
-
-    @model_validator(mode="after")
-    def _judge(self) -> Self:
-        if (self.judge_url is None) != (self.judge_model == ""):
-            raise ValueError("judge_url and judge_model go together: give both or none")
-        return self
-
-
-class VerifierConfig(Model):
-    """How verifiers decide; each takes the options that concern it.
-
-    Math: where the answer stands; credit for a close one, which a model learns to live on.
-    Instructions: `official` copies the published checkers, gaps included, for scores that others
-    report; `loose` is IFEval's second metric. Code: stop at the first failing test, or run all.
-    """
-
-    answer_pattern: Literal["boxed", "boxed_or_phrase", "last_number"] = "boxed"
-    partial_credit: bool = False
-    instruction_policy: Literal["strict_reward", "official"] = "strict_reward"
-    loose: bool = False
-    stop_at_first_failure: bool = True
-
-
-class GateConfig(Model):
-    """After a stage: a benchmark whose paired interval lies below -`max_drop` of its parent."""
-
-    max_drop: float = Field(0.1, ge=0.0)
-    benchmarks: tuple[str, ...] = ()
-    action: Literal["warn", "stop", "rollback"] = "warn"
 
 
 class _Stage(Model):
@@ -146,6 +73,7 @@ class _Stage(Model):
     train_batch_size: Steps = 128
     learning_rate: float = Field(2e-6, gt=0.0)
     optimizer: OptimizerConfig = OptimizerConfig()
+    lora: LoRAConfig | None = None
     parent: str | None = None
     engine: Literal["local", "verl"] | None = None
     seed: int | None = None
@@ -199,6 +127,8 @@ class StageConfig(_Stage):
     loss_aggregation: Literal["token-mean", "group-token-mean", "sequence-mean"] = "token-mean"
     norm_adv_by_std: bool = True
     until: UntilConfig | None = None
+    entropy_alarm: EntropyAlarmConfig = EntropyAlarmConfig()
+    mismatch: MismatchConfig = MismatchConfig()
     reward: RewardConfig = RewardConfig()
     verifier_options: VerifierConfig = VerifierConfig()
     inputs: Mapping[Literal["reward_model", "judge"], str] = {}
@@ -220,8 +150,15 @@ class StageConfig(_Stage):
             )
         return self
 
+    @property
+    def has_reward_model(self) -> bool:
+        """Whether a stage or a server is its reward model."""
+        return "reward_model" in self.inputs or self.reward.model_url is not None
+
     @model_validator(mode="after")
     def _one_judge(self) -> Self:
+        if "reward_model" in self.inputs and self.reward.model_url is not None:
+            raise ValueError("inputs.reward_model and reward.model_url are two; expected one")
         if "judge" in self.inputs and self.reward.judge_url is not None:
             raise ValueError("inputs.judge and reward.judge_url are two judges; expected one")
         return self
@@ -238,7 +175,7 @@ class StageConfig(_Stage):
             return "preference"
         if self.domain == "swe":
             return "swe"
-        if self.domain == "instruction_following" and "reward_model" in self.inputs:
+        if self.domain == "instruction_following" and self.has_reward_model:
             return "gated_if"
         return "verifier"
 

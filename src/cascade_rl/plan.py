@@ -23,6 +23,7 @@ from cascade_rl.config import (
 )
 from cascade_rl.data.rows import content_digest
 from cascade_rl.digests import digest_json, weights_digest
+from cascade_rl.engines import base as engine_base
 from cascade_rl.errors import ConfigError, DataError
 from cascade_rl.evaluation.benchmarks import protocol_digest, verifier_of
 from cascade_rl.graph import Plan, PlannedStage, StartModel
@@ -205,7 +206,8 @@ def _planned(
 
 
 def _numerics(config: CascadeRLConfig) -> dict[str, Any]:
-    return config.local.model_dump(mode="json", exclude=NOT_NUMERIC)
+    settings = config.local.model_dump(mode="json", exclude=NOT_NUMERIC)
+    return settings | {"version": engine_base.VERSION}
 
 
 def _inputs(stage: AnyStage, planned: Sequence[PlannedStage]) -> dict[str, str]:
@@ -250,11 +252,12 @@ def check_contracts(plan: Plan) -> None:
 
 def _check_reward(stage: StageConfig) -> None:
     kind = stage.reward_kind
-    if kind in ("preference", "gated_if") and "reward_model" not in stage.inputs:
+    if kind in ("preference", "gated_if") and not stage.has_reward_model:
         raise ConfigError(
             f"stage {stage.name}: reward {kind} needs a reward model, and inputs has none",
             hint="train one in a stage of kind reward_model and name it:  "
-            "inputs: {reward_model: NAME}",
+            "inputs: {reward_model: NAME}\n"
+            "or serve one, cascade serve-rm MODEL, and name it:  reward: {model_url: URL}",
         )
     judged = kind == "swe" and stage.reward.swe_similarity != "lexical"
     if judged and "judge" not in stage.inputs and stage.reward.judge_url is None:

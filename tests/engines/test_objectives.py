@@ -14,6 +14,7 @@ from cascade_rl.engines.local.objectives import (
     kl_loss,
     sft_loss,
     token_weights,
+    truncated_importance,
 )
 
 REWARDS = st.lists(st.one_of(st.none(), st.sampled_from([-1.0, 0.0, 0.3, 1.0])), max_size=9)
@@ -114,6 +115,13 @@ def test_the_on_policy_gradient_is_reinforce_and_that_of_the_ratio_form() -> Non
 
     assert torch.allclose(gradient("on-policy"), gradient("reinforce"), atol=1e-15, rtol=0)
     assert torch.equal(gradient("on-policy"), gradient("ratio"))
+
+
+def test_truncated_importance_is_the_capped_ratio_and_constant() -> None:
+    logprobs = torch.tensor([-1.0, -2.0, -0.5], requires_grad=True)
+    ratio = truncated_importance(logprobs, torch.tensor([-1.0, -1.0, -3.0]), 2.0)
+    torch.testing.assert_close(ratio, torch.tensor([1.0, math.exp(-1.0), 2.0]))
+    assert not ratio.requires_grad
 
 
 def test_kl_is_the_k3_estimate() -> None:

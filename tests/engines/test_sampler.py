@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_rl.engines.local import cache
+from cascade_rl.engines.local import decode, llama, sampler
 from cascade_rl.engines.local.batches import Row
 from cascade_rl.engines.local.model import Model, load_model
 from cascade_rl.engines.local.replica import logprobs_of
@@ -74,19 +76,24 @@ def test_what_a_row_becomes_does_not_depend_on_its_batch(model: Model) -> None:
 
 
 @pytest.mark.parametrize("params", [PLAIN, CUT], ids=["plain", "cut"])
-def test_a_prompt_shared_by_its_group_equals_one_copied_to_every_row(
-    model: Model, params: SamplingParams, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("path", ["torch", "transformers"])
+def test_what_is_written_out_equals_transformers_own_forward(
+    model: Model, params: SamplingParams, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = requests(8, 5)
-    assert cache.shares_prompts(model.module)
-    shared = by_place(list(generate(model, asked, params, STOP, 20)))
-    monkeypatch.setattr(cache, "SHARING", ())
-    copied = by_place(list(generate(model, asked, params, STOP, 20)))
-    assert {place: row.ids for place, row in shared.items()} == {
-        place: row.ids for place, row in copied.items()
+    assert llama.is_llama(model.module)
+    found = by_place(list(generate(model, asked, params, STOP, 20)))
+    monkeypatch.setattr(decode, "kernel", lambda: None)
+    monkeypatch.setattr(sampler, "kernel", lambda: None)
+    if path == "transformers":
+        model = replace(model, padded=True)
+    other = by_place(list(generate(model, asked, params, STOP, 20)))
+    assert {place: row.ids for place, row in found.items()} == {
+        place: row.ids for place, row in other.items()
     }
-    for place, row in shared.items():
-        np.testing.assert_allclose(row.logprobs, copied[place].logprobs, atol=1e-5)
+    for place, row in found.items():
+        np.testing.assert_allclose(row.logprobs, other[place].logprobs, atol=1e-5)
+        np.testing.assert_allclose(row.entropy, other[place].entropy, atol=1e-4)
 
 
 def test_greedy_rows_take_the_most_likely_token(model: Model) -> None:
@@ -126,7 +133,7 @@ def chi_square(logits: torch.Tensor, params: SamplingParams, expected: torch.Ten
     count = 40_000
     keys = np.array([row_key("chi", i) for i in range(count)], dtype=np.uint64)
     lines = logits[None].expand(count, -1)
-    ids, _ = choose(lines, uniforms(keys, 3), np.zeros(count, dtype=bool), params)
+    ids, _ = choose(lines, uniforms(keys, np.full(count, 3)), np.zeros(count, dtype=bool), params)
     seen = np.bincount(ids, minlength=len(logits))
     wanted = expected.double().numpy() * count
     assert (seen[wanted == 0] == 0).all()
@@ -186,7 +193,8 @@ def test_the_logprob_after_truncation_is_reported(model: Model) -> None:
 
 def test_uniforms_are_uniform_and_differ_by_key_and_position() -> None:
     keys = np.array([row_key("u", i) for i in range(20_000)], dtype=np.uint64)
-    first, second = uniforms(keys, 0), uniforms(keys, 1)
+    place = np.zeros(len(keys), dtype=np.int64)
+    first, second = uniforms(keys, place), uniforms(keys, place + 1)
     assert ((first >= 0) & (first < 1)).all()
     counts = np.histogram(first, bins=20, range=(0, 1))[0]
     assert ((counts - 1000) ** 2 / 1000).sum() < 43.8  # 19 degrees of freedom, one in a thousand

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import json
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from cascade_rl.config import FilterConfig, UntilConfig
+from cascade_rl.config import FilterConfig, LoRAConfig, OptimizerConfig, UntilConfig
 from cascade_rl.engines.local.engine import LocalEngine
 from cascade_rl.errors import ConfigError, DataError
 from cascade_rl.types import Checkpoint, Row
@@ -34,6 +38,12 @@ STAGES: dict[str, tuple[Any, list[Row]]] = {
         rl_stage(updates_per_batch=2, kl_coef=0.01, entropy_coef=0.01),
         [*comma_problems(6)],
     ),
+    "rl, LoRA": (rl_stage(lora=LoRAConfig(rank=4, alpha=8)), [*comma_problems(6)]),
+    "reward model, LoRA": (reward_model_stage(lora=LoRAConfig(rank=4)), [*pairs(10)]),
+    "sft, moments in int8": (
+        sft_stage(optimizer=OptimizerConfig(moments="int8")),
+        [*conversations(10)],
+    ),
     "rl, until": (
         rl_stage(
             total_training_steps=9,
@@ -44,7 +54,17 @@ STAGES: dict[str, tuple[Any, list[Row]]] = {
 }
 
 
-@pytest.mark.parametrize("name", STAGES)
+NEEDS = {"LoRA": "peft", "int8": "torchao"}
+"""What some stages need that `make install-verl` installs; loading torchao slows every start."""
+
+
+def installed(name: str) -> Any:
+    missing = [m for what, m in NEEDS.items() if what in name and find_spec(m) is None]
+    reason = f"{missing} is not installed (make install-verl)"
+    return pytest.param(name, marks=pytest.mark.skipif(bool(missing), reason=reason))
+
+
+@pytest.mark.parametrize("name", map(installed, STAGES))
 def test_a_stage_killed_anywhere_and_continued_ends_with_the_same_weights(
     name: str, start: Checkpoint, tmp_path: Path, engine: LocalEngine
 ) -> None:
@@ -86,6 +106,41 @@ def test_the_digest_in_memory_before_a_stage_is_the_one_after_its_parent(
     assert logged[0] == start.weights_digest
     assert logged[1] == logged[2] == middle.weights_digest
     assert len(set(logged)) == 3
+
+
+@pytest.mark.skipif(find_spec("peft") is None, reason="no PEFT (make install-verl)")
+def test_lora_starts_from_its_parent_and_ends_as_a_whole_model(
+    start: Checkpoint, tmp_path: Path, engine: LocalEngine
+) -> None:
+    workspace = Recording(tmp_path)
+    config, rows = STAGES["rl, LoRA"]
+    end = engine.train(job_of(start, config, rows), workspace)
+    logged = [e["digest"] for e in workspace.events if e["kind"] == "params"]
+    assert logged == [start.weights_digest, end.weights_digest]
+    before, after = (load_file(c.path / "model.safetensors") for c in (start, end))
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    targets = tuple(f"{target}.weight" for target in config.lora.targets)
+    assert changed and all(name.endswith(targets) for name in changed)
+    for name in changed:
+        assert torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-3) <= 4
+
+
+@pytest.mark.skipif(find_spec("torchao") is None, reason="no torchao (make install-verl)")
+def test_8_bit_moments_follow_those_of_32_bit(start: Checkpoint, tmp_path: Path) -> None:
+    losses = {}
+    for moments in ("float32", "int8"):
+        engine, workspace = LocalEngine(), Recording(tmp_path / moments)
+        config = sft_stage(
+            total_training_steps=20,
+            save_every=50,
+            optimizer=OptimizerConfig(moments=moments),  # type: ignore[arg-type]
+        )
+        engine.train(job_of(start, config, [*conversations(10)]), workspace)
+        losses[moments] = workspace.metric("loss")
+        engine.close()
+    assert losses["int8"][-1] < 0.6 * losses["int8"][0]
+    np.testing.assert_allclose(losses["int8"], losses["float32"], rtol=0.1)
 
 
 def test_the_losses_fall_and_pairs_are_ordered(

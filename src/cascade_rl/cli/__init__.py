@@ -17,12 +17,14 @@ from typer.main import get_command
 from cascade_rl.cli.audit import audit
 from cascade_rl.cli.data import data_app
 from cascade_rl.cli.doctor import doctor
+from cascade_rl.cli.eval_rm import eval_rm
 from cascade_rl.cli.evaluate import evaluate
 from cascade_rl.cli.init import init
 from cascade_rl.cli.ledger import ledger
 from cascade_rl.cli.plan import plan
 from cascade_rl.cli.report import report
 from cascade_rl.cli.run import run
+from cascade_rl.cli.serve_rm import serve_rm
 from cascade_rl.cli.verify import verify
 from cascade_rl.errors import CascadeError, InputError, OutputError
 
@@ -38,6 +40,8 @@ COMMANDS: Mapping[str, Callable[..., int | None]] = {
     "plan": plan,
     "run": run,
     "eval": evaluate,
+    "eval-rm": eval_rm,
+    "serve-rm": serve_rm,
     "ledger": ledger,
     "report": report,
     "verify": verify,

@@ -162,6 +162,8 @@ class Plain:
             self._print(f"{stage}: {what} took {duration(now - self._begun[what])}")
         elif what == "gate":
             self._print(f"gate: {event['message']}")
+        elif what == "alarm":
+            self._print(f"alarm: {stage}, step {event['step']}: {event['message']}")
         elif what == "stopping":
             self._print(STOPPING)
         elif what == "train" and self._due(now, event["step"]):
@@ -201,6 +203,9 @@ class Panelled:
         self.progress.observe(stage, event)
         if event.get("kind") == "gate":
             self._screen.print(f"gate: {event['message']}", style="bold red", markup=False)
+        elif event.get("kind") == "alarm":
+            line = f"alarm: {stage}, step {event['step']}: {event['message']}"
+            self._screen.print(line, style="bold yellow", markup=False)
         elif event.get("kind") == "stopping":
             self._screen.print(STOPPING, style="bold", markup=False)
         elif event.get("kind") == "training/end":

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cascade_rl.cli.common import console, load
 from cascade_rl.cli.ledger import print_ledger
 from cascade_rl.cli.plan import show_plan
+
+if TYPE_CHECKING:
+    from cascade_rl.config import CascadeRLConfig
 
 
 def run(
@@ -34,7 +38,20 @@ def run(
     if dry_run:
         show_plan(loaded, output)
         return 0
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from cascade_rl.engines.local import sharded
 
+        if sharded.rank():
+            sharded.serve()
+            return 0
+        try:
+            return _run(loaded, output, only, resume)
+        finally:
+            sharded.end()
+    return _run(loaded, output, only, resume)
+
+
+def _run(loaded: CascadeRLConfig, output: Path, only: list[str], resume: str | None) -> int:
     from cascade_rl.cli.display import live
     from cascade_rl.report import render
     from cascade_rl.report.tensorboard import TensorBoard

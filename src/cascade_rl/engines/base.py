@@ -14,6 +14,9 @@ from typing import Any, Protocol
 from cascade_rl.config import AnyStage, BenchmarkConfig, ChatConfig, LocalConfig
 from cascade_rl.types import Checkpoint, Problem, Row, Sample, Verdict, Verifier
 
+VERSION = "2"
+"""Part of every stage's key. Raise it when the local engine would give other numbers."""
+
 Evaluate = Callable[[int, Path], None]
 """Called with (step, model directory) every `eval_every` steps; the results are stored."""
 

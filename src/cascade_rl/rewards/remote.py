@@ -1,4 +1,4 @@
-"""A reward model or judge behind HTTP: POST `{"items": [{"question", "answer"}]}`.
+"""A reward model or judge behind HTTP: POST `{"items": [{"messages", "question", "answer"}]}`.
 
 The server answers `{"scores": [number, ...]}`, one an item. What cannot be scored after a few
 tries is nan, which the caller counts as *not judged*; it is never a zero.
@@ -21,8 +21,9 @@ from cascade_rl.types import Problem
 class RemoteScorer:
     """A `Scorer` over HTTP; sends `batch` items a request, tries each request `tries` times.
 
-    The question is the last user turn without its mode flag, the answer what follows
-    `</think>`, or the whole text where the thought never ends.
+    `messages` is the prompt without mode flags, `question` its last turn for servers that know
+    one alone; the answer is what follows `</think>`, or the whole text where the thought never
+    ends.
     """
 
     url: str
@@ -40,7 +41,11 @@ class RemoteScorer:
 
     def _score(self, client: httpx.Client, pairs: Sequence[tuple[Problem, str]]) -> list[float]:
         items = [
-            {"question": problem.prompt[-1].content, "answer": answer_part(text)}
+            {
+                "messages": [{"role": m.role, "content": m.content} for m in problem.prompt],
+                "question": problem.prompt[-1].content,
+                "answer": answer_part(text),
+            }
             for problem, text in pairs
         ]
         for attempt in range(self.tries):

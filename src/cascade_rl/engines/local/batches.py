@@ -72,15 +72,14 @@ def shards(rows: Sequence[Row], count: int, shared: bool) -> list[list[Row]]:
 
 
 def micro_batches(rows: Sequence[Row], budget: int, shared: bool) -> list[list[Row]]:
-    """Groups of similar length packed until their padded tokens exceed `budget`.
+    """Groups of similar length packed until their tokens exceed `budget`.
 
     A group that alone exceeds it is a micro-batch of its own.
     """
     found: list[list[Row]] = []
     spent = 0
     for group in sorted(by_group(rows), key=lambda g: -max(row.length for row in g)):
-        width = max(row.length for row in found[-1]) if found else 0
-        cost = _group_cost(group, True) if shared else len(group) * max(width, group[0].length)
+        cost = _group_cost(group, shared)
         if not found or spent + cost > budget:
             found.append([])
             spent = 0

@@ -9,16 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import torch
 
 from cascade_rl.config import OptimizerConfig
 from cascade_rl.engines.local.batches import Row
 from cascade_rl.engines.local.replica import Objective, Totals
-from cascade_rl.engines.local.workers import Team
-from cascade_rl.errors import CheckpointError, TrainingError
+from cascade_rl.engines.local.training import Training
+from cascade_rl.errors import TrainingError
 
 MAX_SKIPPED = 3
 
@@ -48,21 +44,13 @@ class Update:
 
 
 class Learner:
-    """Updates the parameters in the team's slot `train`."""
+    """Updates what `training` holds."""
 
-    def __init__(self, team: Team, config: OptimizerConfig, peak: float, total: int) -> None:
-        self._team = team
-        self._config = config
+    def __init__(
+        self, training: Training, config: OptimizerConfig, peak: float, total: int
+    ) -> None:
+        self._training, self._config = training, config
         self._peak, self._total = peak, total
-        self._parameter = torch.nn.Parameter(team.values("train"))
-        self._optimizer = torch.optim.AdamW(
-            [self._parameter],
-            lr=peak,
-            betas=config.betas,
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            foreach=False,
-        )
         self.skipped = 0
 
     def update(self, step: int, rows: Sequence[Row], objective: Objective) -> Update:
@@ -72,8 +60,7 @@ class Learner:
         of zero advantage been run. Raises TrainingError after three updates in a row that are
         not finite.
         """
-        gradient, totals = self._team.accumulate("train", rows, objective)
-        norm = float(torch.linalg.vector_norm(gradient))
+        norm, totals = self._training.accumulate(rows, objective)
         rate = learning_rate_at(step, self._total, self._peak, self._config)
         if not (math.isfinite(norm) and math.isfinite(totals.get("loss", 0.0))):
             self.skipped += 1
@@ -85,31 +72,6 @@ class Learner:
                 )
             return Update(norm, rate, False, totals)
         self.skipped = 0
-        if norm > self._config.grad_clip:
-            gradient.mul_(self._config.grad_clip / (norm + 1e-6))
-        self._parameter.grad = gradient
-        self._optimizer.param_groups[0]["lr"] = rate
-        self._optimizer.step()
+        over = norm > self._config.grad_clip
+        self._training.step(rate, self._config.grad_clip / (norm + 1e-6) if over else 1.0)
         return Update(norm, rate, True, totals)
-
-    def save(self, file: Path) -> None:
-        """Write moments and step count."""
-        torch.save(self._optimizer.state_dict(), file)
-
-    def load(self, file: Path) -> None:
-        """Read what `save` wrote; parameters of the same shape, any stage of the family."""
-        try:
-            state: dict[str, Any] = torch.load(
-                file, weights_only=True, map_location=self._parameter.device
-            )
-        except (OSError, RuntimeError, EOFError) as error:
-            raise CheckpointError(f"{file} is missing or torn: {error}") from None
-        for moments in state["state"].values():
-            found = moments["exp_avg"].numel()
-            if found != self._parameter.numel():
-                raise CheckpointError(
-                    f"{file} holds moments of {found} parameters; the model has "
-                    f"{self._parameter.numel()}"
-                )
-        groups = self._optimizer.state_dict()["param_groups"]  # this stage's settings, not theirs
-        self._optimizer.load_state_dict({"state": state["state"], "param_groups": groups})

@@ -45,6 +45,8 @@ def batch_metrics(batch: Batch) -> dict[str, float]:
         "reward/mean": fmean(rewards) if rewards else 0.0,
         "reward/std": pstdev(rewards) if rewards else 0.0,
         "admitted": len(batch.admitted),
+        "sampled_groups": len(batch.sampled),
+        "signal": sum(group.mixed for group in batch.admitted) / max(1, len(batch.admitted)),
         "unjudged": sum(r is None for group in batch.sampled for r in group.scored.rewards_G),
     }
 

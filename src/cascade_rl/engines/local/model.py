@@ -7,6 +7,7 @@ forward pass only.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -27,9 +28,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from cascade_rl.chat import HFTokenizer, jinja_template
-from cascade_rl.config import ChatConfig, LocalConfig
+from cascade_rl.config import ChatConfig, LocalConfig, LoRAConfig
 from cascade_rl.digests import TensorDigest
-from cascade_rl.engines.local.cache import ATTENTION
+from cascade_rl.engines.local.llama import is_llama, weight_of
 from cascade_rl.errors import CheckpointError, ConfigError
 
 Head = Literal["language", "scalar"]
@@ -40,12 +41,23 @@ transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 @dataclass(frozen=True)
 class Model:
-    """A module on its device, its tokenizer, and the dtype of its forward pass."""
+    """A module on its device, its tokenizer, and the dtype of its forward pass.
+
+    `recompute` trades activations for a second forward pass (`local.gradient_checkpointing`).
+    `padded` keeps a model that could be written out on transformers' own forward.
+    """
 
     module: Any
     tokenizer: Any
     device: torch.device
     compute: torch.dtype
+    recompute: bool = False
+    padded: bool = False
+
+    @property
+    def written_out(self) -> bool:
+        """Whether `llama` runs it; else transformers' own forward does, on padded rows."""
+        return not self.padded and is_llama(self.module)
 
     def precision(self) -> AbstractContextManager[Any]:
         """Autocast for the forward pass; nothing at all in float32."""
@@ -121,7 +133,21 @@ def load_model(
     module.to(device).eval()  # no dropout: sampling and learning must see one distribution
     if local.gradient_checkpointing:
         module.gradient_checkpointing_enable({"use_reentrant": False})
-    return Model(module, load_tokenizer(path, chat), device, compute_dtype(local, device))
+    tokenizer, compute = load_tokenizer(path, chat), compute_dtype(local, device)
+    _check_vocabulary(path, tokenizer, module.get_input_embeddings().num_embeddings)
+    return Model(module, tokenizer, device, compute, local.gradient_checkpointing)
+
+
+def _check_vocabulary(path: Path, tokenizer: Any, rows: int) -> None:
+    """A token without a row in the embedding would end a run in its middle."""
+    beyond = {token: i for token, i in tokenizer.get_vocab().items() if i >= rows}
+    if beyond:
+        token, place = min(beyond.items(), key=lambda item: item[1])
+        raise ConfigError(
+            f"{path}: its tokenizer has {len(beyond)} tokens that the model has no embedding for, "
+            f"the first {token!r} ({place}; {rows} rows)",
+            hint="take the tokenizer that belongs to it, or resize the model's embedding",
+        )
 
 
 def _load_module(path: Path, head: Head, yarn_factor: float) -> Any:
@@ -140,7 +166,6 @@ def _load_module(path: Path, head: Head, yarn_factor: float) -> Any:
             path,
             config=config,
             dtype=torch.float32,
-            attn_implementation=ATTENTION,
             local_files_only=True,
         )
     config.num_labels = 1
@@ -148,7 +173,6 @@ def _load_module(path: Path, head: Head, yarn_factor: float) -> Any:
         path,
         config=config,
         dtype=torch.float32,
-        attn_implementation=ATTENTION,
         local_files_only=True,
         output_loading_info=True,
     )
@@ -157,12 +181,56 @@ def _load_module(path: Path, head: Head, yarn_factor: float) -> Any:
     return module
 
 
+def tied_weights(module: nn.Module) -> Mapping[str, str]:
+    """Names of weights that are another's, and whose they are."""
+    return getattr(module, "all_tied_weights_keys", None) or {}
+
+
 def named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """State tensors by name, sorted, each tied weight once: what a saved file holds."""
-    tied = getattr(module, "all_tied_weights_keys", None) or {}
-    for name, tensor in sorted(module.state_dict().items()):
-        if name not in tied:
+    tied = tied_weights(module)
+    wrapped = {name: part for name, part in module.named_modules() if hasattr(part, "base_layer")}
+    plain = {name.replace(".base_layer.", "."): tensor
+             for name, tensor in module.state_dict().items() if ".lora_" not in name}  # fmt: skip
+    for name, tensor in sorted(plain.items()):
+        if name in tied:
+            continue
+        owner, _, kind = name.rpartition(".")
+        if owner in wrapped and kind == "weight":
+            yield name, weight_of(wrapped[owner]).detach()
+        else:
             yield name, tensor.detach()
+
+
+def add_lora(module: nn.Module, lora: LoRAConfig, seed: int) -> None:
+    """Wrap the targets; only the updates, and a scalar head, are trained from here on.
+
+    Raises ConfigError where PEFT is missing or knows none of the targets.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError:
+        raise ConfigError(
+            "lora needs PEFT, which is not installed", hint="pip install 'cascade-rl[lora]'"
+        ) from None
+    known = {name.rpartition(".")[2] for name, _ in module.named_modules()}
+    missing = [target for target in lora.targets if target not in known]
+    if missing:
+        raise ConfigError(f"lora.targets names {missing[0]!r}, which this model does not have")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = LoraConfig(
+            r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets), lora_dropout=0.0
+        )
+        inject_adapter_in_model(config, module)
+    head = getattr(module, "score", None)
+    if head is not None:
+        head.weight.requires_grad_(True)
+
+
+def trained(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Parameters that a stage changes, by name, in the module's order."""
+    return [(name, p) for name, p in module.named_parameters() if p.requires_grad]
 
 
 CHAT_FILE = "cascade_chat.json"
@@ -179,16 +247,31 @@ def save_model(module: Any, tokenizer: Any, chat: ChatConfig, path: Path) -> Non
 
     The model can go on training.
     """
-    path.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.cpu().clone() for name, tensor in named_tensors(module)}
-    module.save_pretrained(path, state_dict=weights, safe_serialization=True)
+    _write(module, tokenizer, weights, chat, path)
+
+
+def save_tensors(model: Model, weights: Mapping[str, Tensor], chat: ChatConfig, path: Path) -> None:
+    """The same from weights that were gathered from the ranks of a sharded module."""
+    architectures = [name.removeprefix("FSDP") for name in (type(model.module).__name__,)]
+    _write(model.module, model.tokenizer, weights, chat, path)
+    file = path / "config.json"
+    values = json.loads(file.read_text(encoding="utf-8")) | {"architectures": architectures}
+    file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def _write(
+    module: Any, tokenizer: Any, weights: Mapping[str, Tensor], chat: ChatConfig, path: Path
+) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    module.save_pretrained(path, state_dict=dict(weights), safe_serialization=True)
     tokenizer.save_pretrained(path)
     (path / CHAT_FILE).write_text(chat.model_dump_json(), encoding="utf-8")
 
 
 def save_weights(module: nn.Module, file: Path) -> None:
-    """The weights alone, for a training checkpoint."""
-    save_file({name: tensor.cpu().clone() for name, tensor in named_tensors(module)}, file)
+    """The weights that are trained, for a training checkpoint."""
+    save_file({name: tensor.detach().cpu().clone() for name, tensor in trained(module)}, file)
 
 
 def load_weights(module: nn.Module, file: Path) -> None:
@@ -198,7 +281,7 @@ def load_weights(module: nn.Module, file: Path) -> None:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} is missing or torn: {error}") from None
     with torch.no_grad():
-        for name, tensor in named_tensors(module):
+        for name, tensor in trained(module):
             tensor.copy_(stored[name])
 
 
@@ -215,8 +298,12 @@ def params_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
+BLOCK = 256
+"""The vectors' length is a multiple of it, which optimizers with 8-bit moments ask for."""
+
+
 class FlatParameters:
-    """All parameters of a module as views of one float32 vector, and of one gradient vector.
+    """The trained parameters of a module as views of one float32 vector, and of one of gradients.
 
     One vector makes the optimizer step, the norm and the sum over processes single
     operations, and lets processes share weights by sharing `values`.
@@ -229,16 +316,17 @@ class FlatParameters:
         self.values = values
         self.gradients = gradients
         start = 0
-        for parameter in module.parameters():
+        for _, parameter in trained(module):
             end = start + parameter.numel()
             if not adopt:
                 values[start:end].copy_(parameter.detach().reshape(-1))
             parameter.data = values[start:end].view(parameter.shape)
             parameter.grad = gradients[start:end].view(parameter.shape)
             start = end
-        assert start == values.numel() == gradients.numel()
+        assert start <= values.numel() == gradients.numel() < start + BLOCK
 
     @staticmethod
     def size(module: nn.Module) -> int:
-        """Number of scalars; tied weights count once."""
-        return sum(parameter.numel() for parameter in module.parameters())
+        """Number of scalars, up to the next whole block; tied weights count once."""
+        count = sum(parameter.numel() for _, parameter in trained(module))
+        return -(-count // BLOCK) * BLOCK

@@ -47,6 +47,7 @@ class PolicyObjective:
     clip_ratio_high: float = 0.2
     kl_coef: float = 0.0
     entropy_coef: float = 0.0
+    mismatch_cap: float | None = None
 
     @property
     def needs_every_token(self) -> bool:
@@ -74,6 +75,15 @@ def grpo_loss(
     ratio = (logprobs_N - old).exp()
     clipped = ratio.clamp(1.0 - clip_ratio_low, 1.0 + clip_ratio_high)
     return -(weights_N * torch.minimum(ratio * advantages_N, clipped * advantages_N)).sum()
+
+
+def truncated_importance(logprobs_N: Tensor, sampled_N: Tensor, cap: float) -> Tensor:
+    """min(p / q, cap), constant: the learner's probability over the sampler's.
+
+    It corrects for a sampler that computes otherwise than the learner (another engine, another
+    dtype); the cap bounds the variance.
+    """
+    return (logprobs_N.detach() - sampled_N).exp().clamp(max=cap)
 
 
 def kl_loss(logprobs_N: Tensor, reference_N: Tensor, weights_N: Tensor) -> Tensor:

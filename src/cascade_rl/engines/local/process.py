@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cascade_rl.config import ChatConfig, LocalConfig
+from cascade_rl.config import ChatConfig, LocalConfig, LoRAConfig
 from cascade_rl.engines.local.batches import Row, micro_batches
-from cascade_rl.engines.local.model import FlatParameters, Head, Model, load_model
+from cascade_rl.engines.local.model import FlatParameters, Head, Model, add_lora, load_model
 from cascade_rl.engines.local.replica import (
     Objective,
     SFTObjective,
@@ -45,6 +45,8 @@ class Loading:
     chat: ChatConfig
     head: Head = "language"
     yarn_factor: float = 1.0
+    lora: LoRAConfig | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Replica:
         model = load_model(
             loading.path, loading.chat, self.local, loading.head, loading.yarn_factor
         )
+        if loading.lora is not None:
+            add_lora(model.module, loading.lora, loading.seed)
         self._models[slot] = model
         return model
 
@@ -109,7 +113,7 @@ class Replica:
 
     def shares(self, objective: Objective | None = None) -> bool:
         """Whether rows of a group share their prompt's forward pass."""
-        return not isinstance(objective, SFTObjective) and not self.local.gradient_checkpointing
+        return not isinstance(objective, SFTObjective)
 
     def logprobs(self, slot: str, rows: Sequence[Row], temperature: float) -> list[np.ndarray]:
         """Log-probabilities [T] of every row's tokens."""

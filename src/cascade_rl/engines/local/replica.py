@@ -1,14 +1,12 @@
 """What one process does with a model: forward, accumulate gradients, sample, score.
 
-One surprise: completions of one prompt share its keys and values in training too. The prompt
-(all but its last token) runs once for the group and gradients flow back through the shared
-cache; the completions then run from the prompt's last token on. It equals running every row
-whole, at a fraction of the cost when prompts are as long as completions.
+One rule: Llama-shaped models run without padding, through `llama.hidden`, and completions of one
+prompt share it (`packed`). Any other model runs padded rows through transformers' own forward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +15,8 @@ import torch
 from torch import Tensor
 
 from cascade_rl.engines.local.batches import Row, length_buckets, micro_batches
-from cascade_rl.engines.local.cache import KeysValues, cache_of_rows, prefill
+from cascade_rl.engines.local.likelihood import likelihood
+from cascade_rl.engines.local.llama import hidden, read
 from cascade_rl.engines.local.model import Model
 from cascade_rl.engines.local.objectives import (
     PolicyObjective,
@@ -26,8 +25,10 @@ from cascade_rl.engines.local.objectives import (
     grpo_loss,
     kl_loss,
     sft_loss,
+    truncated_importance,
 )
-from cascade_rl.engines.local.sampler import pad
+from cascade_rl.engines.local.packed import Packed
+from cascade_rl.engines.local.padded import pad
 
 Totals = dict[str, float]
 
@@ -56,14 +57,20 @@ def accumulate(
     """
     totals: Totals = {}
     for batch in micro_batches(rows, budget, shared):
-        if isinstance(objective, PairObjective):
-            loss, found = _pair_loss(model, batch, objective, shared)
-        else:
-            loss, found = _token_loss(model, batch, objective, shared)
+        loss, found = loss_of(model, batch, objective, shared)
         loss.backward()
         for name, value in ({"loss": loss.item()} | found).items():
             totals[name] = totals.get(name, 0.0) + value
     return totals
+
+
+def loss_of(
+    model: Model, batch: Sequence[Row], objective: Objective, shared: bool
+) -> tuple[Any, Totals]:
+    """The objective's loss over a micro-batch, to run backward, and its other sums."""
+    if isinstance(objective, PairObjective):
+        return _pair_loss(model, batch, objective, shared)
+    return _token_loss(model, batch, objective, shared)
 
 
 def _pair_loss(
@@ -80,14 +87,28 @@ def score_rows(model: Model, batch: Sequence[Row], shared: bool) -> Tensor:
     """The scalar head at the last token of each row; scores [rows] in float32."""
     place = {id(row): i for i, row in enumerate(batch)}
     order: list[int] = []
-    scores: list[Tensor] = []
-    for rows, hidden_RTH, starts in run(model, batch, shared, model.module.base_model):
-        ends = [start + len(row.ids) for row, start in zip(rows, starts, strict=True)]
-        last = hidden_RTH[torch.arange(len(rows)), torch.tensor(ends).to(model.device)]
+    found: list[Tensor] = []
+    for rows, last in _last_hidden(model, batch, shared):
         with model.precision():
-            scores.append(model.module.score(last)[:, 0].float())
+            found.append(model.module.score(last)[:, 0].float())
         order += [place[id(row)] for row in rows]
-    return torch.cat(scores)[torch.tensor(order).argsort().to(model.device)]
+    return torch.cat(found)[torch.tensor(order).argsort().to(model.device)]
+
+
+def _last_hidden(
+    model: Model, batch: Sequence[Row], shared: bool
+) -> Iterator[tuple[Sequence[Row], Tensor]]:
+    """(rows, hidden states [rows, H] of their last tokens)."""
+    if model.written_out:
+        packed = Packed(batch, model.device, shared=shared, whole=True)
+        last = torch.tensor([packed.last(row) for row in packed.rows], device=model.device)
+        yield packed.rows, _run(model, packed)[last]
+        return
+    for rows in length_buckets(batch, lambda row: row.length):
+        ids, lengths = pad([(*row.prompt_ids, *row.ids) for row in rows])
+        with model.precision():
+            output = model.module.base_model(input_ids=ids.to(model.device), use_cache=False)[0]
+        yield rows, output[torch.arange(len(rows)), (lengths - 1).to(model.device)]
 
 
 def _token_loss(
@@ -95,16 +116,16 @@ def _token_loss(
 ) -> tuple[Any, Totals]:
     loss: Any = 0.0
     totals: Totals = {"tokens": 0.0}
-    temperature = objective.temperature if isinstance(objective, PolicyObjective) else 1.0
-    for rows, logits_NV, targets_N in forward(model, batch, shared):
-        full_NV = torch.log_softmax(logits_NV / temperature, dim=-1)
-        logprobs_N = full_NV.gather(1, targets_N[:, None])[:, 0]
+    temperature, entropy = 1.0, False
+    if isinstance(objective, PolicyObjective):
+        temperature, entropy = objective.temperature, objective.entropy_coef != 0.0
+    for rows, logprobs_N, entropies_N in forward(model, batch, shared, temperature, entropy):
         weights_N = _flat(model, rows, [row.weights_T for row in rows])
-        totals["tokens"] += len(targets_N)
+        totals["tokens"] += len(logprobs_N)
         if isinstance(objective, SFTObjective):
             loss = loss + sft_loss(logprobs_N, weights_N)
         else:
-            term, found = _policy_terms(model, rows, full_NV, logprobs_N, weights_N, objective)
+            term, found = _policy_terms(model, rows, logprobs_N, entropies_N, weights_N, objective)
             loss = loss + term
             for name, value in found.items():
                 totals[name] = totals.get(name, 0.0) + value
@@ -114,8 +135,8 @@ def _token_loss(
 def _policy_terms(
     model: Model,
     rows: Sequence[Row],
-    full_NV: Tensor,
     logprobs_N: Tensor,
+    entropies_N: Tensor,
     weights_N: Tensor,
     objective: PolicyObjective,
 ) -> tuple[Tensor, Totals]:
@@ -124,10 +145,15 @@ def _policy_terms(
         model, rows, [np.full(len(row.ids), row.advantage, np.float32) for row in rows]
     )
     old_N = _optional(model, rows, [row.old_logprobs_T for row in rows])
-    low, high = objective.clip_ratio_low, objective.clip_ratio_high
-    loss = grpo_loss(logprobs_N, advantages_N, weights_N, old_N, low, high)
-    totals: Totals = {}
     sampled_N = _optional(model, rows, [row.logprobs_T for row in rows])
+    low, high = objective.clip_ratio_low, objective.clip_ratio_high
+    corrected_N = weights_N
+    if objective.mismatch_cap is not None and sampled_N is not None:
+        before_N = logprobs_N if old_N is None else old_N
+        ratio_N = truncated_importance(before_N, sampled_N, objective.mismatch_cap)
+        corrected_N = weights_N * ratio_N
+    loss = grpo_loss(logprobs_N, advantages_N, corrected_N, old_N, low, high)
+    totals: Totals = {}
     if sampled_N is not None:
         d = (logprobs_N.detach() - sampled_N).double()
         totals["mismatch"] = float((d.expm1() - d).sum())
@@ -138,7 +164,6 @@ def _policy_terms(
         totals["kl"] = term.item()
         loss = loss + objective.kl_coef * term
     if objective.entropy_coef:
-        entropies_N = -(full_NV.exp() * full_NV).sum(-1)
         loss = loss + objective.entropy_coef * entropy_loss(entropies_N, weights_N)
     return loss, totals
 
@@ -156,22 +181,49 @@ def _optional(
     return _flat(model, rows, present) if len(present) == len(rows) else None
 
 
-Bucket = tuple[Sequence[Row], Tensor, Tensor]
-
-
-def forward(model: Model, batch: Sequence[Row], shared: bool) -> Iterator[Bucket]:
-    """(rows, logits [N, V] in float32, targets [N]) over the tokens that have weight.
+def forward(
+    model: Model, batch: Sequence[Row], shared: bool, temperature: float, entropy: bool = False
+) -> Iterator[tuple[Sequence[Row], Tensor, Tensor]]:
+    """(rows, log-softmax(logits / T) [N], entropies [N]) over the tokens that have weight.
 
     N runs over the rows in order and their weighted tokens in order. The head runs on these
     tokens alone: of a conversation most have none, and a vocabulary is wide.
     """
+    if model.written_out:
+        packed = Packed(batch, model.device, shared=shared, whole=False)
+        weighted = [np.flatnonzero(row.weights_T) for row in packed.rows]
+        both = list(zip(packed.rows, weighted, strict=True))
+        places = np.concatenate([packed.places(row)[wanted] for row, wanted in both])
+        targets = np.concatenate([np.asarray(row.ids)[wanted] for row, wanted in both])
+        hidden_NH = _run(model, packed)[torch.from_numpy(places).to(model.device)]
+        targets_N = torch.from_numpy(targets).to(model.device)
+        head = model.module.get_output_embeddings().weight
+        with model.precision():
+            found = likelihood(hidden_NH, head, targets_N, temperature, entropy=entropy)
+        yield packed.rows, *found
+        return
     wanted = _Wanted(model.device)
     hook = model.module.get_output_embeddings().register_forward_pre_hook(wanted.select)
     try:
-        for rows, logits_1NV, _ in run(model, batch, shared, model.module, wanted.aim):
-            yield rows, logits_1NV[0].float(), wanted.targets_N
+        for rows in length_buckets(batch, lambda row: row.length):
+            ids, _ = pad([(*row.prompt_ids, *row.ids) for row in rows])
+            wanted.aim(rows, ids.shape[1])
+            with model.precision():
+                logits_NV = model.module(input_ids=ids.to(model.device), use_cache=False)[0][0]
+            full_NV = torch.log_softmax(logits_NV.float() / temperature, dim=-1)
+            entropies_N = -(full_NV.exp() * full_NV).sum(-1)
+            yield rows, full_NV.gather(1, wanted.targets_N[:, None])[:, 0], entropies_N
     finally:
         hook.remove()
+
+
+def _run(model: Model, packed: Packed) -> Tensor:
+    """Hidden states [N, H] of a packed run."""
+    llama = read(model.module, int(packed.positions_N.max()) + 1)
+    with model.precision():
+        return hidden(
+            llama, packed.ids_N, packed.positions_N, packed.attend, recompute=model.recompute
+        )
 
 
 class _Wanted:
@@ -182,12 +234,12 @@ class _Wanted:
         self.targets_N: Tensor
         self._places_N: Tensor
 
-    def aim(self, rows: Sequence[Row], starts: Sequence[int], width: int) -> None:
-        """Turn to a bucket: rows padded to `width`, whose `ids` are predicted from `starts` on."""
+    def aim(self, rows: Sequence[Row], width: int) -> None:
+        """Turn to a bucket of rows padded to `width`."""
         places, targets = [], []
-        for line, (row, start) in enumerate(zip(rows, starts, strict=True)):
+        for line, row in enumerate(rows):
             weighted = np.flatnonzero(row.weights_T)
-            places.append(line * width + start + weighted)
+            places.append(line * width + len(row.prompt_ids) - 1 + weighted)
             targets.append(np.asarray(row.ids, dtype=np.int64)[weighted])
         self._places_N = torch.from_numpy(np.concatenate(places)).to(self._device)
         self.targets_N = torch.from_numpy(np.concatenate(targets)).to(self._device)
@@ -197,69 +249,6 @@ class _Wanted:
         return (hidden[0].flatten(0, 1).index_select(0, self._places_N)[None],)
 
 
-Aim = Callable[[Sequence[Row], Sequence[int], int], None]
-
-
-def run(
-    model: Model, batch: Sequence[Row], shared: bool, module: Any, aim: Aim | None = None
-) -> Iterator[tuple[Sequence[Row], Tensor, list[int]]]:
-    """Run `module` (the model or its trunk) over buckets of rows of similar length.
-
-    `aim` is told of each bucket (rows, starts, padded length) before it runs.
-
-    Yields (rows, output [rows, T, .], starts): row r's first token of `ids` is predicted at
-    starts[r], its last token stands at starts[r] + len(ids) where it was fed.
-    With `shared`, rows of a group share their prompt's keys and values.
-    """
-    if not shared or any(len(row.prompt_ids) < 2 for row in batch):
-        for rows in length_buckets(batch, lambda row: row.length):
-            ids, _ = pad([(*row.prompt_ids, *row.ids) for row in rows])
-            starts = [len(row.prompt_ids) - 1 for row in rows]
-            if aim is not None:
-                aim(rows, starts, ids.shape[1])
-            with model.precision():
-                output = module(input_ids=ids.to(model.device), use_cache=False)[0]
-            yield rows, output, starts
-        return
-    groups = {row.group: row.prompt_ids for row in batch}
-    line_of = {group: line for line, group in enumerate(groups)}
-    prefix_ids, lengths_P = pad([prompt[:-1] for prompt in groups.values()])
-    with model.precision():
-        filled = prefill(model.module, prefix_ids.to(model.device))
-    for rows in length_buckets(batch, lambda row: len(row.ids)):
-        lines = torch.tensor([line_of[row.group] for row in rows])
-        ids, _ = pad([(row.prompt_ids[-1], *row.ids) for row in rows])
-        if aim is not None:
-            aim(rows, [0] * len(rows), ids.shape[1])
-        output = _continue(model, module, ids, filled, lengths_P[lines], lines.to(model.device))
-        yield rows, output, [0] * len(rows)
-
-
-def _continue(
-    model: Model,
-    module: Any,
-    ids_RT: Tensor,
-    filled: Sequence[KeysValues],
-    lengths_R: Tensor,
-    lines: Tensor,
-) -> Tensor:
-    """Output [rows, T, .] for tokens that follow rows `lines` of a prefill of these lengths."""
-    cache = cache_of_rows(filled, lines)
-    width = cache.get_seq_length()
-    mask = torch.ones(len(ids_RT), width + ids_RT.shape[1], dtype=torch.long)
-    mask[:, :width] = torch.arange(width)[None] < lengths_R[:, None]
-    positions = lengths_R[:, None] + torch.arange(ids_RT.shape[1])[None]
-    with model.precision():
-        output: Tensor = module(
-            input_ids=ids_RT.to(model.device),
-            attention_mask=mask.to(model.device),
-            position_ids=positions.to(model.device),
-            past_key_values=cache,
-            use_cache=True,
-        )[0]
-    return output
-
-
 @torch.no_grad()
 def logprobs_of(
     model: Model, rows: Sequence[Row], temperature: float, budget: int, shared: bool
@@ -267,9 +256,8 @@ def logprobs_of(
     """log-softmax(logits / T) of every row's tokens [T]; 0 where a token has no weight."""
     found: dict[int, np.ndarray] = {}
     for batch in micro_batches(rows, budget, shared):
-        for bucket, logits_NV, targets_N in forward(model, batch, shared):
-            full_NV = torch.log_softmax(logits_NV / temperature, dim=-1)
-            flat = full_NV.gather(1, targets_N[:, None])[:, 0].cpu().numpy()
+        for bucket, logprobs_N, _ in forward(model, batch, shared, temperature):
+            flat = logprobs_N.cpu().numpy()
             start = 0
             for row in bucket:
                 wanted = row.weights_T != 0

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cascade_rl import curriculum
-from cascade_rl.config import StageConfig, UntilConfig
+from cascade_rl.config import StageConfig
 from cascade_rl.curriculum import CurriculumState
 from cascade_rl.engines.base import StageJob, Workspace
 from cascade_rl.engines.local.batches import Row
@@ -26,11 +26,14 @@ from cascade_rl.engines.local.objectives import PolicyObjective, token_weights
 from cascade_rl.engines.local.process import Loading
 from cascade_rl.engines.local.rollout import LearningGroup, Roller
 from cascade_rl.engines.local.session import Session
+from cascade_rl.engines.local.sharded import world
+from cascade_rl.engines.local.watch import entropy_alarm, is_over
 from cascade_rl.engines.local.workers import Team
 from cascade_rl.engines.scorer import load_scorers
 from cascade_rl.errors import ConfigError
 from cascade_rl.rewards import VerifierPool
 from cascade_rl.rewards.judge_endpoint import JudgeEndpoint
+from cascade_rl.rewards.remote import RemoteScorer
 from cascade_rl.types import Checkpoint, Mode, Problem
 from cascade_rl.verifiers import refuse_what_is_missing
 
@@ -39,6 +42,11 @@ def train_rl(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
     """Train to the end of the stage, or until its `until` holds."""
     config, local = job.config, job.local
     assert isinstance(config, StageConfig)
+    if world() > 1:
+        raise ConfigError(
+            f"stage {config.name}: torchrun is for SFT and reward models; RL samples too",
+            hint=f"leave torchrun out, or set  --set {config.name}.engine=verl",
+        )
     problems = [row for row in job.rows if isinstance(row, Problem)]
     refuse_what_is_missing(problems)
     session = Session(team, job, workspace, "language")
@@ -47,6 +55,8 @@ def train_rl(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
     if (url := config.reward.judge_url) is not None:
         key = os.environ.get("CASCADE_JUDGE_API_KEY", "")
         scorers["judge"] = JudgeEndpoint(url, config.reward.judge_model, api_key=key)
+    if config.reward.model_url is not None:
+        scorers["reward_model"] = RemoteScorer(config.reward.model_url)
     preferred = config.reward_kind in ("preference", "gated_if") or (
         config.reward_kind == "auto" and any(p.domain == "chat" for p in problems)
     )
@@ -119,6 +129,7 @@ def _step(
         **sampling,
         **batch_metrics(batch),
         **_update_metrics(updates),
+        "corrected": int(bool(session.state.get("corrects"))),
         "skipped_updates": session.learner.skipped,
         "epoch": state.epoch,
         "verify/timeouts": verified.timeouts - before.timeouts,
@@ -130,8 +141,12 @@ def _step(
         "tokens_per_second": sampling["tokens"] / (ended - began),
     }
     session.state["curriculum"] = curriculum.to_json(state)
+    session.state["corrects"] = metrics["mismatch_kl"] > config.mismatch.limit
     if config.until is not None:
-        _watch(session, config.until, step, metrics)
+        session.state["finished"] = is_over(session.state, config.until, step, metrics)
+    warning = entropy_alarm(session.state, config.entropy_alarm, metrics["entropy"])
+    if warning:
+        session.workspace.emit({"step": step, "kind": "alarm", "message": warning})
     session.end_step(metrics)
     return state
 
@@ -146,6 +161,7 @@ def learn(
         config.clip_ratio_high,
         config.kl_coef,
         config.entropy_coef,
+        config.mismatch.cap if session.state.get("corrects") else None,
     )
     parts = [
         list(part) for part in np.array_split(np.arange(len(groups)), config.updates_per_batch)
@@ -214,15 +230,3 @@ def _update_metrics(updates: Sequence[Update]) -> Mapping[str, Any]:
         "kl": total("kl") / len(updates),
         "tokens_learned": tokens,
     }
-
-
-def _watch(session: Session, until: UntilConfig, step: int, metrics: Mapping[str, Any]) -> None:
-    """End the stage when the mean of the metric over the last `window` steps passes the limit."""
-    window = [*session.state.get("until", []), metrics[until.metric]][-until.window :]
-    session.state["until"] = window
-    if step < until.min_steps or len(window) < until.window:
-        return
-    mean = sum(window) / len(window)
-    below = until.below is not None and mean < until.below
-    above = until.above is not None and mean > until.above
-    session.state["finished"] = below or above

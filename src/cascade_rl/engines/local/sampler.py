@@ -3,32 +3,32 @@
 The rule: the uniform number behind each token is a hash of (row key, position), never the
 state of a generator, so what a row becomes does not depend on which rows share its batch.
 Each prompt is prefilled once for all its completions: the cache holds all but the prompt's
-last token, which is the first token every completion feeds.
+last token, which is the first token every completion feeds. A completion that ends makes room for
+the next at once, so the batch stays full to the end.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cascade_rl.engines.local.cache import (
-    InPlaceLayer,
-    SharedPrompt,
-    cache_of,
-    prefill,
-    shares_prompts,
-)
+from cascade_rl.engines.local.decode import Decoder, kernel
 from cascade_rl.engines.local.model import Model
+from cascade_rl.engines.local.padded import PaddedDecoder
 from cascade_rl.types import Finish
 
 FIRST_CAPACITY = 64
 COMPACT_BELOW = 0.8
+AHEAD = 4
+"""Prompts run ahead of the lines that will take them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,10 @@ def row_key(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def uniforms(keys_N: np.ndarray, position: int) -> np.ndarray:
-    """One number in [0, 1) per key for a token position: splitmix64 of key and counter."""
+def uniforms(keys_N: np.ndarray, positions_N: np.ndarray) -> np.ndarray:
+    """One number in [0, 1) per key and token position: splitmix64 of key and counter."""
     with np.errstate(over="ignore"):
-        x = keys_N + np.uint64((position + 1) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF)
+        x = keys_N + (positions_N.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         x = x ^ (x >> np.uint64(31))
@@ -100,113 +100,132 @@ def truncate(logprobs_BV: Tensor, top_p: float, top_k: int) -> Tensor:
     return kept
 
 
-class _Rows:
-    """What every row of a batch has become so far: arrays [rows, tokens] that grow."""
+class AnyDecoder(Protocol):
+    """What decodes: `decode.Decoder`, or `padded.PaddedDecoder` whose lines begin together."""
 
-    def __init__(self, requests: Sequence[Request], first: int) -> None:
-        keys = [key for request in requests for key in request.keys_G]
-        counts = [len(request.keys_G) for request in requests]
-        self.prompt_R = np.repeat(np.arange(len(requests)), counts)
-        self.request_R = self.prompt_R + first
-        self.sample_R = np.concatenate([np.arange(count) for count in counts])
-        self.keys_R = np.array([key or 0 for key in keys], dtype=np.uint64)
-        self.greedy_R = np.array([key is None for key in keys])
-        self.ids_RT = np.zeros((len(keys), FIRST_CAPACITY), dtype=np.int64)
-        self.scores_RT3 = np.zeros((len(keys), FIRST_CAPACITY, 3), dtype=np.float32)
+    def fill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
+        """Run prompts, all but their last tokens, into their slots."""
 
-    def record(self, rows: np.ndarray, position: int, ids: np.ndarray, scores: np.ndarray) -> None:
-        """Write one token of each of `rows`; scores are (logprob, sampled logprob, entropy)."""
-        if position == self.ids_RT.shape[1]:
-            self.ids_RT = np.concatenate([self.ids_RT, np.zeros_like(self.ids_RT)], axis=1)
-            self.scores_RT3 = np.concatenate(
-                [self.scores_RT3, np.zeros_like(self.scores_RT3)], axis=1
-            )
-        self.ids_RT[rows, position] = ids
-        self.scores_RT3[rows, position] = scores
+    def begin(self, lines: np.ndarray, slots: np.ndarray) -> None:
+        """Lines start on the prompts in these slots."""
 
-    def finish(self, row: int, length: int, finish: Finish) -> Generated:
-        """The row's first `length` tokens as a completion."""
-        scores = self.scores_RT3[row, :length]
+    def end(self, lines: np.ndarray) -> None:
+        """Lines are done; they are fed on, unread, until they begin again or are dropped."""
+
+    def logits(self) -> Tensor:
+        """Feed the input of every line; logits [B, V] in float32."""
+
+    def feed(self, ids: np.ndarray) -> None:
+        """The tokens that `logits` will be asked about next, one a line."""
+
+    def keep(self, lines: np.ndarray) -> None:
+        """Drop all other lines."""
+
+
+class _Lines:
+    """What the lines in flight have become so far: arrays [lines, tokens] that grow."""
+
+    def __init__(self, count: int) -> None:
+        self.request_B = np.zeros(count, dtype=np.int64)
+        self.sample_B = np.zeros(count, dtype=np.int64)
+        self.keys_B = np.zeros(count, dtype=np.uint64)
+        self.greedy_B = np.zeros(count, dtype=bool)
+        self.length_B = np.zeros(count, dtype=np.int64)
+        self.live_B = np.zeros(count, dtype=bool)
+        self._ids_BT = np.zeros((count, FIRST_CAPACITY), dtype=np.int64)
+        self._scores_BT3 = np.zeros((count, FIRST_CAPACITY, 3), dtype=np.float32)
+
+    def begin(self, line: int, request: int, sample: int, key: int | None) -> None:
+        """A line starts on a completion."""
+        self.request_B[line], self.sample_B[line] = request, sample
+        self.keys_B[line], self.greedy_B[line] = key or 0, key is None
+        self.length_B[line], self.live_B[line] = 0, True
+
+    def record(self, ids_B: np.ndarray, scores_B3: np.ndarray) -> None:
+        """One token of every line; scores are (logprob, sampled logprob, entropy)."""
+        if self.length_B.max() == self._ids_BT.shape[1]:
+            self._ids_BT = np.concatenate([self._ids_BT, np.zeros_like(self._ids_BT)], axis=1)
+            more = np.zeros_like(self._scores_BT3)
+            self._scores_BT3 = np.concatenate([self._scores_BT3, more], axis=1)
+        lines = np.arange(len(ids_B))
+        self._ids_BT[lines, self.length_B] = ids_B
+        self._scores_BT3[lines, self.length_B] = scores_B3
+        self.length_B += 1
+
+    def finish(self, line: int, finish: Finish) -> Generated:
+        """The line's tokens as a completion; the line is free."""
+        length = int(self.length_B[line])
+        self.live_B[line], self.length_B[line] = False, 0
+        scores = self._scores_BT3[line, :length]
         return Generated(
-            request=int(self.request_R[row]),
-            sample=int(self.sample_R[row]),
-            ids=tuple(self.ids_RT[row, :length].tolist()),
+            request=int(self.request_B[line]),
+            sample=int(self.sample_B[line]),
+            ids=tuple(self._ids_BT[line, :length].tolist()),
             logprobs=tuple(scores[:, 0].tolist()),
             sampled_logprobs=tuple(scores[:, 1].tolist()),
             finish=finish,
             entropy=float(scores[:, 2].sum(dtype=np.float64)),
         )
 
-
-class _Decoder:
-    """The model's side of a batch: cache and next input, one line per row in flight.
-
-    The cache holds the continuations alone where the model can share prompts, and prompt and
-    continuation of every line, with a mask over both, where it cannot.
-    """
-
-    def __init__(self, model: Model, prompts: Sequence[tuple[int, ...]], lines: np.ndarray) -> None:
-        self.model = model
-        device = model.device
-        prefix_ids, lengths_P = pad([prompt[:-1] for prompt in prompts])
-        rows, lengths_P = torch.from_numpy(lines).to(device), lengths_P.to(device)
-        with model.precision():
-            filled = prefill(model.module, prefix_ids.to(device))
-        self.prompt: SharedPrompt | None = None
-        self.mask: Tensor | None = None
-        width = 0
-        if shares_prompts(model.module):
-            self.prompt = SharedPrompt(filled, lengths_P, rows)
-            kept = [(keys[rows, :, :0], values[rows, :, :0]) for keys, values in filled]
-        else:
-            width = prefix_ids.shape[1]
-            self.mask = (torch.arange(width, device=device)[None] < lengths_P[rows, None]).long()
-            kept = [(keys[rows], values[rows]) for keys, values in filled]
-        self.layers = [InPlaceLayer(keys, values, width + FIRST_CAPACITY) for keys, values in kept]
-        self.cache = cache_of(self.layers)
-        self.positions = lengths_P[rows]
-        last = torch.tensor([prompt[-1] for prompt in prompts], device=device)
-        self.inputs = last[rows]
-
-    def logits(self) -> Tensor:
-        """Feed the next input of every line; logits [lines, vocabulary] in float32."""
-        more: dict[str, Any] = {"shared_prompt": self.prompt} if self.prompt else {}
-        if self.mask is not None:
-            self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
-        with self.model.precision():
-            output = self.model.module(
-                input_ids=self.inputs[:, None],
-                attention_mask=self.mask,
-                position_ids=self.positions[:, None],
-                past_key_values=self.cache,
-                use_cache=True,
-                **more,
-            )
-        self.positions = self.positions + 1
-        logits: Tensor = output.logits[:, -1].float()
-        return logits
-
-    def keep(self, lines: Tensor) -> None:
+    def keep(self, lines: np.ndarray) -> None:
         """Drop all other lines."""
-        for layer in self.layers:
-            layer.select(lines)
-        if self.prompt is not None:
-            self.prompt.keep(lines)
-        if self.mask is not None:
-            self.mask = self.mask[lines]
-        self.positions, self.inputs = self.positions[lines], self.inputs[lines]
+        for name, array in vars(self).items():
+            setattr(self, name, array[lines])
 
 
-def pad(sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Ids [rows, longest] padded with 0 on the right, and lengths [rows].
+class _Queue:
+    """Completions that wait for a line, and the slots their prompts take.
 
-    The padding is never attended to: causal attention or a mask hides it.
+    Prompts are run ahead of their lines, several at once; a slot is free again when all of its
+    prompt's completions are done.
     """
-    lengths = [len(sequence) for sequence in sequences]
-    ids = np.zeros((len(sequences), max(lengths)), dtype=np.int64)
-    for row, sequence in enumerate(sequences):
-        ids[row, : lengths[row]] = sequence
-    return torch.from_numpy(ids), torch.tensor(lengths)
+
+    def __init__(self, requests: Sequence[Request], decoder: AnyDecoder, slots: int) -> None:
+        self._requests, self._decoder = requests, decoder
+        self._waiting = deque(
+            (request, sample)
+            for request, asked in enumerate(requests)
+            for sample in range(len(asked.keys_G))
+        )
+        self._unfilled = deque(range(len(requests)))
+        self._free = deque(range(slots))
+        self._slot: dict[int, int] = {}
+        self._left = [len(request.keys_G) for request in requests]
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def refill(self, lines: _Lines) -> None:
+        """Give every line that is free something to do, as long as there is something."""
+        begun, slots = [], []
+        for line in np.flatnonzero(~lines.live_B).tolist():
+            if not self._waiting:
+                break
+            request, sample = self._waiting[0]
+            if request not in self._slot and not self._fill():
+                break
+            self._waiting.popleft()
+            lines.begin(line, request, sample, self._requests[request].keys_G[sample])
+            begun.append(line)
+            slots.append(self._slot[request])
+        if begun:
+            self._decoder.begin(np.array(begun), np.array(slots))
+
+    def _fill(self) -> bool:
+        """Run the next prompts into the slots that are free."""
+        count = min(len(self._free), len(self._unfilled))
+        requests = [self._unfilled.popleft() for _ in range(count)]
+        slots = [self._free.popleft() for _ in range(count)]
+        if count:
+            self._decoder.fill(slots, [self._requests[r].prompt_ids for r in requests])
+        self._slot.update(zip(requests, slots, strict=True))
+        return count > 0
+
+    def done(self, request: int) -> None:
+        """A completion of the request has ended."""
+        self._left[request] -= 1
+        if self._left[request] == 0:
+            self._free.append(self._slot.pop(request))
 
 
 def generate(
@@ -216,51 +235,65 @@ def generate(
     stop_ids: Sequence[int],
     max_rows: int,
 ) -> Iterator[Generated]:
-    """Complete every request; rows are yielded as they finish, in a reproducible order.
+    """Complete every request; completions are yielded as they finish, in a reproducible order.
 
-    At most `max_rows` rows are in flight (one request's are never split). Prompts have at
-    least two tokens.
+    At most `max_rows` are in flight. Where the model is Llama-shaped, one that ends makes room
+    for the next; any other model runs them in waves. Prompts have at least two tokens.
     """
+    if model.written_out:
+        widest = max((len(request.keys_G) for request in requests), default=1)
+        total = sum(len(request.keys_G) for request in requests)
+        lines = min(total, max_rows)
+        slots = min(len(requests), 2 * -(-lines // widest) + AHEAD)
+        longest = max((len(request.prompt_ids) for request in requests), default=1)
+        if requests:
+            decoder = Decoder(model, lines, slots, longest, params.max_new_tokens)
+            yield from _flow(decoder, requests, 0, params, stop_ids, lines, slots)
+        return
     begin = 0
     while begin < len(requests):
         end, rows = begin + 1, len(requests[begin].keys_G)
         while end < len(requests) and rows + len(requests[end].keys_G) <= max_rows:
             rows += len(requests[end].keys_G)
             end += 1
-        yield from _generate_batch(model, requests[begin:end], begin, params, stop_ids)
+        wave = requests[begin:end]
+        yield from _flow(PaddedDecoder(model), wave, begin, params, stop_ids, rows, len(wave))
         begin = end
 
 
-def _generate_batch(
-    model: Model,
+def _flow(
+    decoder: AnyDecoder,
     requests: Sequence[Request],
     first: int,
     params: SamplingParams,
     stop_ids: Sequence[int],
+    count: int,
+    slots: int,
 ) -> Iterator[Generated]:
-    rows = _Rows(requests, first)
-    with torch.inference_mode():  # not around a yield: the mode would leak into the consumer
-        decoder = _Decoder(model, [request.prompt_ids for request in requests], rows.prompt_R)
-    row_of_line = np.arange(len(rows.keys_R))
-    live = np.ones(len(row_of_line), dtype=bool)
-    for position in range(params.max_new_tokens):
-        with torch.inference_mode():
-            uniforms_B = uniforms(rows.keys_R[row_of_line], position)
-            ids, scores = choose(decoder.logits(), uniforms_B, rows.greedy_R[row_of_line], params)
-            decoder.inputs = torch.from_numpy(ids).to(model.device)
-        rows.record(row_of_line[live], position, ids[live], scores[live])
-        stopped = live & np.isin(ids, stop_ids)
-        for row in row_of_line[stopped]:
-            yield rows.finish(int(row), position + 1, "stop")
-        live &= ~stopped
-        if not live.any():
+    """Decode until nothing waits and nothing is live; `first` is the first request's number."""
+    lines, queue = _Lines(count), _Queue(requests, decoder, slots)
+    while True:
+        with torch.inference_mode():  # not around a yield: the mode would leak into the consumer
+            queue.refill(lines)
+            uniforms_B = uniforms(lines.keys_B, lines.length_B)
+            ids_B, scores_B3 = choose(decoder.logits(), uniforms_B, lines.greedy_B, params)
+            decoder.feed(ids_B)
+        lines.record(ids_B, scores_B3)
+        stopped_B = np.isin(ids_B, stop_ids)
+        ended_B = lines.live_B & (stopped_B | (lines.length_B == params.max_new_tokens))
+        decoder.end(np.flatnonzero(ended_B))
+        for line in np.flatnonzero(ended_B).tolist():
+            found = lines.finish(line, "stop" if stopped_B[line] else "length")
+            queue.done(found.request)
+            yield replace(found, request=found.request + first)
+        live = int(lines.live_B.sum())
+        if not live and not queue:
             return
-        if live.sum() < COMPACT_BELOW * len(live):
+        if not queue and live < COMPACT_BELOW * len(lines.live_B):
+            kept = np.flatnonzero(lines.live_B)
             with torch.inference_mode():
-                decoder.keep(torch.from_numpy(np.flatnonzero(live)).to(model.device))
-            row_of_line, live = row_of_line[live], live[live]
-    for row in row_of_line[live]:
-        yield rows.finish(int(row), params.max_new_tokens, "length")
+                decoder.keep(kept)
+            lines.keep(kept)
 
 
 def choose(
@@ -271,6 +304,9 @@ def choose(
     Returns ids [B] and scores [B, 3]: log-softmax(logits / T) of the token over the whole
     vocabulary, its log-probability after top-k and top-p, and the former's entropy in nats.
     """
+    whole = params.top_p == 1.0 and not 0 < params.top_k < logits_BV.shape[1]
+    if whole and logits_BV.device.type == "cpu" and (lib := kernel()) is not None:
+        return _choose_in_c(lib, logits_BV.contiguous(), uniforms_B, greedy_B, params.temperature)
     full = torch.log_softmax(logits_BV / params.temperature, dim=-1)
     kept = truncate(full, params.top_p, params.top_k)
     probs = full.exp()
@@ -284,3 +320,23 @@ def choose(
     entropy = -(probs * full).sum(-1, keepdim=True)
     scores = torch.cat([full.gather(1, ids), kept.gather(1, ids), entropy], dim=1)
     return ids[:, 0].cpu().numpy(), scores.cpu().numpy()
+
+
+def _choose_in_c(
+    lib: ctypes.CDLL,
+    logits_BV: Tensor,
+    uniforms_B: np.ndarray,
+    greedy_B: np.ndarray,
+    temperature: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`choose` over the whole vocabulary."""
+    rows, vocabulary = logits_BV.shape
+    ids, scores = np.empty(rows, dtype=np.int64), np.empty((rows, 3), dtype=np.float32)
+    work = np.empty(vocabulary, dtype=np.float32)
+    greedy = greedy_B.astype(np.uint8)
+    at = [ctypes.c_void_p(a.ctypes.data) for a in (uniforms_B, greedy, work, ids, scores)]
+    lib.decode_choose(
+        ctypes.c_void_p(logits_BV.data_ptr()), ctypes.c_int64(rows), ctypes.c_int64(vocabulary),
+        ctypes.c_float(temperature), *at,
+    )  # fmt: skip
+    return ids, scores

@@ -18,15 +18,12 @@ from cascade_rl.curriculum import VERSION as CURRICULUM_VERSION
 from cascade_rl.engines.base import StageJob, Workspace
 from cascade_rl.engines.local.encoder import Encoder
 from cascade_rl.engines.local.learner import Learner
-from cascade_rl.engines.local.model import (
-    Head,
-    load_weights,
-    params_digest,
-    save_model,
-    save_weights,
-)
+from cascade_rl.engines.local.model import Head, device_of
 from cascade_rl.engines.local.process import Loading
+from cascade_rl.engines.local.room import refuse_what_does_not_fit
 from cascade_rl.engines.local.sampler import row_key
+from cascade_rl.engines.local.sharded import ShardedTraining, world
+from cascade_rl.engines.local.training import FlatTraining, Training
 from cascade_rl.engines.local.workers import Team
 from cascade_rl.errors import CheckpointError
 from cascade_rl.types import Checkpoint
@@ -43,11 +40,19 @@ class Session:
     def __init__(self, team: Team, job: StageJob, workspace: Workspace, head: Head) -> None:
         config = job.config
         self.team, self.job, self.workspace = team, job, workspace
-        self.model = team.load("train", Loading(job.start.path, job.chat, head), train=True)
-        self.encoder = Encoder(self.model.tokenizer, job.chat)
-        self.learner = Learner(
-            team, config.optimizer, config.learning_rate, config.total_training_steps
+        refuse_what_does_not_fit(
+            job.start.path, device_of(job.local), config.optimizer, config.lora
         )
+        loading = Loading(job.start.path, job.chat, head, lora=config.lora, seed=job.seed)
+        peak = config.learning_rate
+        self.training: Training = (
+            FlatTraining(team, loading, config.optimizer, peak)
+            if world() == 1
+            else ShardedTraining(loading, job.local, config.optimizer, peak)
+        )
+        self.model = self.training.model
+        self.encoder = Encoder(self.model.tokenizer, job.chat)
+        self.learner = Learner(self.training, config.optimizer, peak, config.total_training_steps)
         self.step = 0
         self.state: State = {}
         self.carried: State = {}
@@ -57,7 +62,7 @@ class Session:
         if resumed is not None:
             self._resume(*resumed)
         elif job.carry is not None and config.optimizer.state == "carry":
-            self.learner.load(job.carry / "optimizer.pt")
+            self.training.load_optimizer(job.carry / "optimizer.pt")
             self.carried = _read_state(job.carry)["loop"]
         workspace.rewind(self.step)
         if resumed is None:
@@ -65,8 +70,8 @@ class Session:
 
     def _resume(self, step: int, folder: Path) -> None:
         self.step = self._saved_at = step
-        load_weights(self.model.module, folder / "model.safetensors")
-        self.learner.load(folder / "optimizer.pt")
+        self.training.load_weights(folder / "model.safetensors")
+        self.training.load_optimizer(folder / "optimizer.pt")
         saved = _read_state(folder)
         self.learner.skipped = saved["skipped"]
         self.state = saved["loop"]
@@ -98,7 +103,7 @@ class Session:
             self._save()
         self._emit_params("end")
         checkpoint = self.workspace.export(self.step, self._write_model)
-        self.team.forget("train")
+        self.training.forget()
         return checkpoint
 
     def _save(self) -> None:
@@ -108,8 +113,8 @@ class Session:
         self._save_seconds = time.perf_counter() - began
 
     def _write(self, path: Path) -> None:
-        save_weights(self.model.module, path / "model.safetensors")
-        self.learner.save(path / "optimizer.pt")
+        self.training.save_weights(path / "model.safetensors")
+        self.training.save_optimizer(path / "optimizer.pt")
         values = {
             "step": self.step,
             "skipped": self.learner.skipped,
@@ -119,7 +124,7 @@ class Session:
         (path / "state.json").write_text(json.dumps(values), encoding="utf-8")
 
     def _write_model(self, path: Path) -> None:
-        save_model(self.model.module, self.model.tokenizer, self.job.chat, path)
+        self.training.export(self.job.chat, path)
 
     def _evaluate(self, evaluate: Callable[[int, Path], None]) -> None:
         with tempfile.TemporaryDirectory(prefix="cascade-") as folder:
@@ -127,7 +132,7 @@ class Session:
             evaluate(self.step, Path(folder))
 
     def _emit_params(self, when: str) -> None:
-        digest = params_digest(self.model.module)
+        digest = self.training.digest()
         self.workspace.emit({"step": self.step, "kind": "params", "when": when, "digest": digest})
 
 

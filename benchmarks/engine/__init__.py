@@ -1,0 +1,1 @@
+"""Speed of the local engine beside TRL's GRPOTrainer on the same model, prompts and rewards."""
