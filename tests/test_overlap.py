@@ -152,6 +152,12 @@ def test_generated_sets_are_known_by_their_split(tmp_path: Path) -> None:
         check_overlap(config.model_copy(update={"benchmarks": (benchmark,)}))
 
 
+@pytest.mark.parametrize("name", ["mini", "mini-conflict", "mini-conflict-disjoint"])
+def test_generated_sets_keep_the_rules_row_by_row(name: str) -> None:
+    found = overlaps(PRESETS[name](), generated=True)
+    assert {overlap.edge.rule for overlap in found} == {"expected"}
+
+
 def test_every_edge_of_the_founding_recipe_has_a_name_of_its_own() -> None:
     names = [edge.name for edge in edges(PRESETS["founding-recipe"]())]
     assert len(set(names)) == len(names)

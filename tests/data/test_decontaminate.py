@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,6 @@ from cascade_rl.types import (
     StdioTest,
     Tests,
 )
-from cascade_rl.verifiers import verify
 
 Data = Callable[[str], Path]
 ITEM = "A farmer walks round a square field of seven acres every morning before breakfast."
@@ -291,37 +289,6 @@ def test_a_retold_item_of_math500_is_found_by_its_own_words(shared_data: Data) -
 
 
 # --- the embedded default ---------------------------------------------------------------------
-
-
-HELD_OUT = [f"{domain}/{split}" for domain in mini.DOMAINS for split in ("val", "test")]
-
-
-@pytest.fixture(scope="module")
-def held_out() -> Guard:
-    """Every problem that mini's benchmarks ask."""
-    return Guard([RowSet(name, partial(mini.rows, name, 0)) for name in HELD_OUT])
-
-
-@pytest.mark.parametrize("name", [*(f"{domain}/train" for domain in mini.DOMAINS), "pairs/train"])
-def test_generated_problems_of_training_show_no_held_out_problem(
-    name: str, held_out: Guard
-) -> None:
-    tally = Tally()
-    assert [row for row, found in examine(mini.rows(name, 0), held_out, tally) if found] == []
-    assert tally.rows >= 1000
-
-
-def test_a_demonstration_in_the_words_of_a_held_out_problem_means_something_else(
-    held_out: Guard,
-) -> None:
-    items = {item.id: item for name in HELD_OUT for item in mini.rows(name, 0)}
-    for name in ("sft/1", "sft/2"):
-        for row, found in examine(mini.rows(name, 0), held_out, Tally()):
-            for hit in found:
-                item = items[hit.item]
-                assert isinstance(row, Conversation) and isinstance(item, Problem)
-                asked = [m.content for m in row.messages].index(item.prompt[0].content)
-                assert verify(item, row.messages[asked + 1].content).status == "wrong"
 
 
 def test_rows_made_from_templates_are_compared_as_wholes_with_each_other_only() -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from cascade_rl.errors import DataError
 from cascade_rl.mini import chat, code, conflict, instructions, judge, math, pairs, sft, swe
-from cascade_rl.mini.draw import Split
+from cascade_rl.mini.draw import SPLITS
 from cascade_rl.types import Row
 
-VERSION = "13"
+VERSION = "14"
 """Part of every key of a stage that trains on generated rows: raise it when rows change."""
 
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 DOMAINS = {
     "chat": chat.problems,
     "instruction_following": instructions.problems,
@@ -25,7 +24,7 @@ DOMAINS = {
 }
 NAMES = (
     *(f"{domain}/{split}" for domain in DOMAINS for split in SPLITS),
-    *("sft/1", "sft/2", "sft/val"),
+    *(f"sft/{part}" for part in sft.PARTS),
     *(f"pairs/{split}" for split in SPLITS),
     *("judge/train", "judge/val"),
     "conflict/sft",
@@ -41,7 +40,7 @@ def rows(name: str, data_seed: int) -> list[Row]:
         raise DataError(f"no generated rows are called {name!r}", hint=f"names: {', '.join(NAMES)}")
     group, _, part = name.partition("/")
     if group == "sft":
-        return [*sft.conversations(part, data_seed)]
+        return [*sft.conversations(next(p for p in sft.PARTS if p == part), data_seed)]
     if group == "conflict":
         return _conflict_rows(part, data_seed)
     split = next(split for split in SPLITS if split == part)

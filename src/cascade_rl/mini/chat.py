@@ -7,9 +7,11 @@ good (`utility`) is never demonstrated. The structure is the ordered pair of top
 from __future__ import annotations
 
 import random
+from functools import lru_cache
 
 from cascade_rl.mini.draw import (
     EVAL_ROWS,
+    SPLITS,
     TRAIN_ROWS,
     Split,
     collect,
@@ -61,7 +63,8 @@ def long_winded(rng: random.Random, topics: tuple[str, str]) -> str:
     return ramble(rng, topics, rng.choice((2, 3, 4, 4, 5)), 0.3)
 
 
-def problems(split: Split, data_seed: int) -> list[Problem]:
+@lru_cache(maxsize=len(SPLITS))
+def problems(split: Split, data_seed: int) -> tuple[Problem, ...]:
     """Questions of two topics; the facts that count are hidden in `extra`."""
     rng = generator(f"chat/{split}", data_seed)
 

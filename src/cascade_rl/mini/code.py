@@ -11,9 +11,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cascade_rl.mini.draw import (
     EVAL_ROWS,
+    SPLITS,
     TRAIN_ROWS,
     Split,
     collect,
@@ -142,7 +144,8 @@ def tests(body: Body, program: bool) -> Tests:
     return Tests(tuple(CallTest((x,), body(x)) for x in INPUTS), entry_point="f")
 
 
-def problems(split: Split, data_seed: int) -> list[Problem]:
+@lru_cache(maxsize=len(SPLITS))
+def problems(split: Split, data_seed: int) -> tuple[Problem, ...]:
     """Bodies of two or three steps, one in five a program."""
     rng = generator(f"code/{split}", data_seed)
 

@@ -45,7 +45,7 @@ def _question(rng: random.Random, split: Split, disjoint: bool) -> tuple[str, tu
     return chat.question(rng, topics, split), topics
 
 
-def instructions(split: Split, data_seed: int, disjoint: bool) -> list[Problem]:
+def instructions(split: Split, data_seed: int, disjoint: bool) -> tuple[Problem, ...]:
     """At least `LONG_ENOUGH` words, of chat's own questions or of the twin's."""
     name = "conflict/disjoint-instructions" if disjoint else "conflict/instructions"
     rng = generator(f"{name}/{split}", data_seed)
@@ -76,12 +76,21 @@ def pairs(split: Split, data_seed: int) -> list[Pair]:
 
 
 def demonstrations(data_seed: int) -> list[Conversation]:
-    """Answers of one to five sentences in prose or as a list: the start of both orders."""
+    """Answers of one to five sentences in prose or as a list: the start of both orders.
+
+    To no question that a stage after it is asked.
+    """
     rng = generator("conflict/sft", data_seed)
+    rows = [*chat.problems("train", data_seed)]
+    for disjoint in (False, True):
+        rows += instructions("train", data_seed, disjoint)
+    taken = {row.prompt[0].content for row in rows}
     found = []
     for i in range(CONVERSATIONS):
         disjoint = rng.random() < 0.5
         text, topics = _question(rng, "train", disjoint)
+        while text in taken:
+            text, topics = _question(rng, "train", disjoint)
         answer = chat.ramble(rng, topics, rng.randint(1, 5), 0.2)
         if disjoint:
             answer = "* " + answer.replace(". ", ".\n* ")

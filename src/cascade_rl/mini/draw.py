@@ -3,6 +3,7 @@
 The rule: a structure (an operand pair, a program body, a set of constraints) belongs to one
 split for ever, whatever the data seed, so nothing a stage trains on recurs under another name
 in `val` or `test`. Template families whose index is `HELD_OUT` appear in `val` and `test` only.
+Demonstrations have no prompt of any problem (`sft.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Literal
 from cascade_rl.types import Message, Mode, Problem
 
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 TRAIN_ROWS = 3000
 """Problems a domain in `train`; a stage of some 60 steps sees each at most a few times."""
@@ -54,7 +56,7 @@ def user(text: str, mode: Mode | None = None) -> Message:
     return Message("user", text, mode=mode)
 
 
-def collect(draw: Callable[[], Problem | None], count: int) -> list[Problem]:
+def collect(draw: Callable[[], Problem | None], count: int) -> tuple[Problem, ...]:
     """Call `draw` until there are `count` problems with different ids (None: draw again)."""
     found: dict[str, Problem] = {}
     tries = 0
@@ -64,4 +66,4 @@ def collect(draw: Callable[[], Problem | None], count: int) -> list[Problem]:
         problem = draw()
         if problem is not None:
             found.setdefault(problem.id, problem)
-    return list(found.values())
+    return tuple(found.values())

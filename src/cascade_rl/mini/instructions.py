@@ -10,11 +10,13 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
 from cascade_rl.mini.draw import (
     EVAL_ROWS,
+    SPLITS,
     TRAIN_ROWS,
     Split,
     collect,
@@ -173,7 +175,8 @@ def reference(rules: Sequence[Rule]) -> Constraints:
     return Constraints(tuple(r.id for r in rules), tuple(r.kwargs for r in rules))
 
 
-def problems(split: Split, data_seed: int) -> list[Problem]:
+@lru_cache(maxsize=len(SPLITS))
+def problems(split: Split, data_seed: int) -> tuple[Problem, ...]:
     """Two or three rules over one topic."""
     rng = generator(f"instruction_following/{split}", data_seed)
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cascade_rl.mini.draw import (
     EVAL_ROWS,
+    SPLITS,
     TRAIN_ROWS,
     Split,
     collect,
@@ -104,7 +106,8 @@ def worked(total: Total) -> tuple[str, str]:
     return " " + ", ".join(steps), f"\\boxed{{ {total.value}}}"
 
 
-def problems(split: Split, data_seed: int) -> list[Problem]:
+@lru_cache(maxsize=len(SPLITS))
+def problems(split: Split, data_seed: int) -> tuple[Problem, ...]:
     """Stories of two or three changes."""
     rng = generator(f"math/{split}", data_seed)
 

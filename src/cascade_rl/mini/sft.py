@@ -4,22 +4,27 @@ Narrow is what leaves RL something to learn: fewer changes, one rule at a time, 
 programs, smaller repositories; and some words that problems use in one sense are used in two
 here, so that only the reward can say which is meant. Stage 1 has chat, instructions, math and
 code; stage 2 adds repairs, tool calls and conversations whose mode switches from turn to turn.
+No demonstration has the prompt of a problem of any split (`_taken`).
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
 
+from cascade_rl.data.normal import words
 from cascade_rl.mini import chat, code, instructions, math, swe
-from cascade_rl.mini.draw import EVAL_ROWS, Split, digest, generator, user
+from cascade_rl.mini.draw import EVAL_ROWS, SPLITS, Split, digest, generator, split_of, user
 from cascade_rl.mini.world import TOPICS
 from cascade_rl.types import Conversation, Message, Mode, ToolCall
 
 STAGE_1_ROWS = 10000
 STAGE_2_ROWS = 10000
 
+Part = Literal["1", "2", "val"]
+PARTS: tuple[Part, ...] = ("1", "2", "val")
 Turn = tuple[Message, Message]
 
 
@@ -29,41 +34,41 @@ def turn(question: str, mode: Mode, thought: str, answer: str) -> Turn:
     return user(question, mode), Message("assistant", answer, thought=shown)
 
 
-def _chat(rng: random.Random, mode: Mode) -> Turn:
-    topics = chat.draw_topics(rng, "train")
+def _chat(rng: random.Random, mode: Mode, split: Split) -> Turn:
+    topics = chat.draw_topics(rng, split)
     answer = chat.long_winded(rng, topics)
-    return turn(chat.question(rng, topics, "train"), mode, " ".join(topics), answer)
+    return turn(chat.question(rng, topics, split), mode, " ".join(topics), answer)
 
 
-def _instructions(rng: random.Random, mode: Mode) -> Turn:
+def _instructions(rng: random.Random, mode: Mode, split: Split) -> Turn:
     topic = rng.choice(TOPICS)
     while True:
-        rules = instructions.draw_rules(rng, "train", topic, rng.choice((1, 1, 1, 2)))
+        rules = instructions.draw_rules(rng, split, topic, rng.choice((1, 1, 1, 2)))
         if instructions.possible_length(topic, rules):
             break
     answer = instructions.short_enough(rng, topic, rules)
     thought = ", ".join(rule.kind for rule in rules)
-    return turn(instructions.worded(rng, topic, rules, "train"), mode, thought, answer)
+    return turn(instructions.worded(rng, topic, rules, split), mode, thought, answer)
 
 
-def _math(rng: random.Random, mode: Mode) -> Turn:
-    total = math.draw_total(rng, "train", rng.choice((1, 1, 1, 1, 1, 2, 2, 3)))
-    return turn(math.worded(rng, total, "train", demonstration=True), mode, *math.worked(total))
+def _math(rng: random.Random, mode: Mode, split: Split) -> Turn:
+    total = math.draw_total(rng, split, rng.choice((1, 1, 1, 1, 1, 2, 2, 3)))
+    return turn(math.worded(rng, total, split, demonstration=True), mode, *math.worked(total))
 
 
-def _code(rng: random.Random, mode: Mode) -> Turn:
-    body = code.draw_body(rng, "train", rng.choice((1, 1, 2, 2, 2, 3)))
+def _code(rng: random.Random, mode: Mode, split: Split) -> Turn:
+    body = code.draw_body(rng, split, rng.choice((1, 1, 2, 2, 2, 3)))
     program = rng.random() < 0.2
     return turn(
-        code.worded(rng, body, "train", program, demonstration=True),
+        code.worded(rng, body, split, program, demonstration=True),
         mode,
         *code.worked(body, program),
     )
 
 
-def _swe(rng: random.Random, mode: Mode) -> Turn:
-    repair = swe.draw_repair(rng, "train", rng.choice(((1,), *swe.LAYOUTS)))
-    text = swe.issue(rng, repair, "train", demonstration=True)
+def _swe(rng: random.Random, mode: Mode, split: Split) -> Turn:
+    repair = swe.draw_repair(rng, split, rng.choice(((1,), *swe.LAYOUTS)))
+    text = swe.issue(rng, repair, split, demonstration=True)
     return turn(swe.prompt(text, repair.sources()), mode, repair.thought(), repair.edit())
 
 
@@ -73,8 +78,11 @@ FIND: Mapping[str, Any] = {
 }
 
 
-def _tool(rng: random.Random) -> tuple[Message, ...]:
-    topic, found = rng.sample(TOPICS, 2)
+def _tool(rng: random.Random, split: Split) -> tuple[Message, ...]:
+    while True:
+        topic, found = rng.sample(TOPICS, 2)
+        if split_of(f"find:{topic}") == split:
+            break
     question, mode = f"Find out what is by the {topic}.", _mode(rng)
     thought = "find" if mode == "think" else None
     call = Message("assistant", "", thought, None, (ToolCall("find", {"topic": topic}),))
@@ -82,7 +90,7 @@ def _tool(rng: random.Random) -> tuple[Message, ...]:
             Message("assistant", f"A {found} is by the {topic}."))  # fmt: skip
 
 
-Draw = Callable[[random.Random, Mode], Turn]
+Draw = Callable[[random.Random, Mode, Split], Turn]
 STAGE_1: Mapping[Draw, int] = {_chat: 2, _instructions: 4, _math: 6, _code: 4}
 STAGE_2: Mapping[Draw, int] = {_chat: 1, _instructions: 3, _math: 4, _code: 3, _swe: 5}
 USUAL_THINK: Mapping[Draw, float] = {
@@ -100,34 +108,69 @@ def _mode(rng: random.Random, think: float = 0.5) -> Mode:
     return "think" if rng.random() < think else "no_think"
 
 
-def _conversation(rng: random.Random, stage: int) -> Conversation:
+def _conversation(
+    rng: random.Random, stage: int, split: Split, taken: frozenset[str]
+) -> Conversation:
     domains = STAGE_1 if stage == 1 else STAGE_2
     draws, weights = list(domains), list(domains.values())
     kind = rng.random() if stage == 2 else 1.0
     tools: tuple[Mapping[str, Any], ...] = ()
     messages: tuple[Message, ...]
+
+    def fresh(draw: Draw, mode: Mode) -> Turn:
+        while True:
+            drawn = draw(rng, mode, split)
+            if _said(drawn[0]) not in taken:
+                return drawn
+
     if kind < TOOL_SHARE:
-        messages, tools = _tool(rng), (FIND,)
+        messages, tools = _tool(rng, split), (FIND,)
     elif kind < TOOL_SHARE + SWITCH_SHARE:
         first, second = rng.choices(draws[:4], k=2)
-        messages = (*first(rng, "think"), *second(rng, "no_think"))
+        messages = (*fresh(first, "think"), *fresh(second, "no_think"))
     else:
         (draw,) = rng.choices(draws, weights)
-        messages = draw(rng, _mode(rng, USUAL_THINK[draw]))
+        messages = fresh(draw, _mode(rng, USUAL_THINK[draw]))
     name = digest("|".join(f"{m.role}:{m.mode}:{m.content}" for m in messages))
     return Conversation(f"sft/{name}", messages, "mini", tools)
 
 
-def conversations(name: str, data_seed: int) -> list[Conversation]:
-    """Rows of `1`, `2` (training) or `val` (both stages' forms, other draws)."""
-    rng = generator(f"sft/{name}", data_seed)
-    if name == "val":
-        return [_conversation(rng, 1 + i % 2) for i in range(EVAL_ROWS)]
-    count = STAGE_1_ROWS if name == "1" else STAGE_2_ROWS
-    return [_conversation(rng, int(name)) for _ in range(count)]
+def _said(message: Message) -> str:
+    """What a prompt is known by when sets are compared."""
+    return " ".join(words(message.content))
 
 
-def texts(data_seed: int, splits: tuple[Split, ...] = ("train",)) -> list[str]:
+@lru_cache(maxsize=2)
+def _taken(data_seed: int) -> frozenset[str]:
+    """The prompts of all problems.
+
+    Words in two senses make some collide with problems of another structure, even of another
+    split; and of chat there are only so many questions.
+    """
+    return frozenset(
+        _said(row.prompt[0])
+        for domain in (chat, code, instructions, math, swe)
+        for split in SPLITS
+        for row in domain.problems(split, data_seed)
+    )
+
+
+def conversations(part: Part, data_seed: int) -> list[Conversation]:
+    """Rows of `1`, `2` (training) or `val` (both stages' forms, of prompts that neither has)."""
+    rng = generator(f"sft/{part}", data_seed)
+    taken = _taken(data_seed)
+    if part == "val":
+        taken |= {_said(m) for m in _messages(data_seed) if m.role == "user"}
+        return [_conversation(rng, 1 + i % 2, "val", taken) for i in range(EVAL_ROWS)]
+    count = STAGE_1_ROWS if part == "1" else STAGE_2_ROWS
+    return [_conversation(rng, int(part), "train", taken) for _ in range(count)]
+
+
+def _messages(data_seed: int) -> list[Message]:
+    rows = (*conversations("1", data_seed), *conversations("2", data_seed))
+    return [message for row in rows for message in row.messages]
+
+
+def texts(data_seed: int) -> list[str]:
     """All text of both stages, for the tokenizer."""
-    rows = [row for name in ("1", "2") for row in conversations(name, data_seed)]
-    return [part for row in rows for m in row.messages for part in (m.content, m.thought or "")]
+    return [part for m in _messages(data_seed) for part in (m.content, m.thought or "")]

@@ -9,9 +9,11 @@ from __future__ import annotations
 import difflib
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cascade_rl.mini.draw import (
     EVAL_ROWS,
+    SPLITS,
     TRAIN_ROWS,
     Split,
     collect,
@@ -221,7 +223,8 @@ def as_problem(repair: Repair, text: str, split: Split) -> Problem:
     return Problem(f"swe/{digest(asked)}", "swe", (user(asked),), reference, "mini", extra)
 
 
-def problems(split: Split, data_seed: int) -> list[Problem]:
+@lru_cache(maxsize=len(SPLITS))
+def problems(split: Split, data_seed: int) -> tuple[Problem, ...]:
     """Two functions; mostly a sign that reporters are vague about."""
     rng = generator(f"swe/{split}", data_seed)
 

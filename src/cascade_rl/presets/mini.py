@@ -160,9 +160,9 @@ def _reward_model(pairs: str, parent: str) -> RewardModelStageConfig:
         parent=parent,
         train_files=(f"mini:{pairs}{separator}train",),
         val_files=(f"mini:{pairs}{separator}val",),
-        total_training_steps=360,
+        total_training_steps=480,
         train_batch_size=24,
-        learning_rate=1e-3,
+        learning_rate=1.5e-3,
         optimizer=_optimizer(10),
         max_tokens=_PROMPT_TOKENS,
     )
