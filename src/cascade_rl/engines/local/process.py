@@ -34,6 +34,7 @@ from cascade_rl.engines.local.replica import (
     score_rows,
 )
 from cascade_rl.engines.local.sampler import Generated, Request, SamplingParams, generate
+from cascade_rl.engines.local.vllm_sampler import VLLMSampler, samples_with_vllm
 from cascade_rl.errors import CascadeError
 
 
@@ -71,6 +72,7 @@ class Replica:
         self.local, self.rank = local, rank
         self._models: dict[str, Model] = {}
         self._gradients: dict[str, Tensor] = {}
+        self._vllm: tuple[str, VLLMSampler] | None = None
         torch.set_num_threads(local.threads)
         keep_freed_memory()
 
@@ -133,8 +135,20 @@ class Replica:
         self, slot: str, requests: Sequence[Request], params: SamplingParams, stops: Sequence[int]
     ) -> Iterator[Generated]:
         """Complete every request, yielding rows as they finish."""
+        model = self._models[slot]
+        if samples_with_vllm(self.local):
+            yield from self._vllm_for(model).generate(model, requests, params, stops)
+            return
         rows = max(1, self.local.sample_batch // self.local.processes)
-        yield from generate(self._models[slot], requests, params, stops, rows)
+        yield from generate(model, requests, params, stops, rows)
+
+    def _vllm_for(self, model: Model) -> VLLMSampler:
+        """The vLLM engine that is there, or a new one where the model's shape is another."""
+        shape = model.module.config.to_json_string()
+        if self._vllm is None or self._vllm[0] != shape:
+            self._vllm = None  # its memory first
+            self._vllm = shape, VLLMSampler(model, self.local)
+        return self._vllm[1]
 
 
 def keep_freed_memory() -> None:

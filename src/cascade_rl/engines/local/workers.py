@@ -26,6 +26,7 @@ from cascade_rl.engines.local.model import FlatParameters, Model, device_of
 from cascade_rl.engines.local.process import Loading, Replica, SharedMemory
 from cascade_rl.engines.local.replica import Objective, Totals
 from cascade_rl.engines.local.sampler import Generated, Request, SamplingParams
+from cascade_rl.engines.local.vllm_sampler import samples_with_vllm
 from cascade_rl.errors import ConfigError, TrainingError
 
 
@@ -41,6 +42,7 @@ class Team:
                 f"local.processes is {local.processes} on a GPU, which one process keeps busy",
                 hint="set  local: {processes: 1}",
             )
+        samples_with_vllm(local)  # refused now, not when the first batch is sampled
         self.local = local
         self._first = Replica(local, 0)
         self._others = [_Helper(local, rank) for rank in range(1, local.processes)]
