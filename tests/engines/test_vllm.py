@@ -1,4 +1,4 @@
-"""vLLM as the sampler. Where it is not installed (`make test-vllm` does), only refusals are tested."""
+"""vLLM as the sampler. Without it (`make test-vllm` installs it) only refusals are tested."""
 
 from __future__ import annotations
 
