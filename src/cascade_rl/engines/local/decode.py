@@ -4,7 +4,7 @@ Each prompt is run once, and its keys and values stay where all of its lines rea
 has its own after that, written in place. A line that ends makes room for another at once, so
 lines are of different age. On a CPU what lies between the matrix products runs in a small C
 kernel (`_decode.c`, built at installation where there is a compiler): a third of the time else.
-`_attend` and `choose` are its twins in torch, for other devices and dtypes.
+`_step` does the same in torch, for other devices and dtypes; on a GPU it is recorded as a graph.
 
 Axis suffixes: B lines, S slots of prompts, A heads, K heads of keys and values, D width, C
 columns of a line's own, L columns of a prompt.
@@ -13,7 +13,7 @@ columns of a line's own, L columns of a prompt.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cascade_rl.engines.local.llama import Attend, hidden, read
+from cascade_rl.engines.local.llama import hidden, read
 from cascade_rl.engines.local.model import Model
 from cascade_rl.engines.local.packed import table
 
@@ -79,6 +79,7 @@ class Decoder:
         self.length = np.zeros(lines, dtype=np.int64)
         self._inputs = np.zeros(lines, dtype=np.int64)
         self._kernel = kernel() if dtype == torch.float32 and self._device.type == "cpu" else None
+        self._graph: _Graph | None = None
 
     def fill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
         """Run prompts, all but their last tokens, into their slots."""
@@ -120,14 +121,22 @@ class Decoder:
         if self.length.max() == self._capacity:
             self._grow()
         positions = self._prompt_length[self.prompt_of] + self.length
-        where = torch.from_numpy(positions).to(self._device)
         if self._kernel is not None:
-            found = self._fused(self._kernel, where)
+            found = self._head_of(self._fused(self._kernel, torch.from_numpy(positions)))
         else:
-            ids = torch.from_numpy(self._inputs).to(self._device)
-            found = hidden(self._llama, ids, where, self._attending())
+            lines = [self._inputs, positions, self.length, self.prompt_of]
+            ends = self._prompt_length[self.prompt_of]
+            tensors = [torch.from_numpy(array) for array in (*lines, ends)]
+            if self._device.type == "cuda":
+                self._graph = self._graph or _Graph(self._step, self._device, tensors)
+                found = self._graph.replay(tensors)
+            else:
+                found = self._step(tensors, int(self.length.max()) + 1)
         self.length += 1
-        return F.linear(found.to(self._head.dtype), self._head).float()
+        return found
+
+    def _head_of(self, hidden_BH: Tensor) -> Tensor:
+        return F.linear(hidden_BH.to(self._head.dtype), self._head).float()
 
     def feed(self, ids: np.ndarray) -> None:
         """The tokens that `logits` will be asked about next."""
@@ -139,26 +148,28 @@ class Decoder:
         self._keys = [keys[rows] for keys in self._keys]
         self._values = [values[rows] for values in self._values]
         self.prompt_of, self.length = self.prompt_of[lines], self.length[lines]
-        self._inputs = self._inputs[lines]
+        self._inputs, self._graph = self._inputs[lines], None
 
     def _grow(self) -> None:
         more = min(self._most, 2 * self._capacity) - self._capacity
         self._keys = [F.pad(keys, (0, more)) for keys in self._keys]
         self._values = [F.pad(values, (0, 0, 0, more)) for values in self._values]
-        self._capacity += more
+        self._capacity, self._graph = self._capacity + more, None
 
     # --- in torch -----------------------------------------------------------------------------
 
-    def _attending(self) -> Attend:
-        device = self._device
-        rows = torch.arange(len(self.length), device=device)
-        length = torch.from_numpy(self.length).to(device)
-        slots = torch.from_numpy(self.prompt_of).to(device)
-        own = torch.arange(int(length.max()) + 1, device=device)[None] <= length[:, None]
-        ends = torch.from_numpy(self._prompt_length).to(device)[slots]
-        there = torch.arange(self._width, device=device)[None] < ends[:, None]
+    def _step(self, lines: Sequence[Tensor], columns: int | None = None) -> Tensor:
+        """Logits [B, V] of one token a line: ids, positions, own lengths, slots, prompts' lengths.
+
+        `columns` of the lines' own keys are looked at, or all: then no shape depends on a value.
+        """
+        ids, where, length, slots, ends = lines
+        rows = torch.arange(len(ids), device=self._device)
+        columns = columns or self._capacity
+        own = torch.arange(columns, device=self._device)[None] <= length[:, None]
+        there = torch.arange(self._width, device=self._device)[None] < ends[:, None]
         hidden_BC = ~torch.cat([there, own], dim=1)[:, None, None]
-        columns = own.shape[1]
+        width = self._width
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             keys, values = self._keys[layer], self._values[layer]
@@ -171,12 +182,11 @@ class Decoder:
                 [grouped @ self._prompt_keys[layer][slots], grouped @ keys[..., :columns]], dim=-1
             ).float()
             weights = scores.masked_fill(hidden_BC, -torch.inf).softmax(-1).to(values.dtype)
-            width = self._width
             out = weights[..., :width] @ self._prompt_values[layer][slots]
             out = out + weights[..., width:] @ values[:, :, :columns]
             return out.reshape(len(rows), query.shape[1], query.shape[2])
 
-        return attend
+        return self._head_of(hidden(self._llama, ids, where, attend))
 
     # --- in C ---------------------------------------------------------------------------------
 
@@ -211,6 +221,33 @@ class Decoder:
             _project(x, gated, layer.down, layer.down_bias)
         _norm(lib, x, llama.norm, normed, llama.eps)
         return normed
+
+
+class _Graph:
+    """A step recorded once on a GPU, for as long as the tensors it reads stay where they are."""
+
+    def __init__(
+        self,
+        step: Callable[[Sequence[Tensor]], Tensor],
+        device: torch.device,
+        like: Sequence[Tensor],
+    ) -> None:
+        self._inputs = [tensor.to(device) for tensor in like]
+        side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side):  # what is set up at the first call must not be recorded
+            step(self._inputs)
+        torch.cuda.current_stream(device).wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._output = step(self._inputs)
+
+    def replay(self, inputs: Sequence[Tensor]) -> Tensor:
+        """The step on other inputs; its output is overwritten by the next one."""
+        for own, given in zip(self._inputs, inputs, strict=True):
+            own.copy_(given)
+        self._graph.replay()
+        return self._output
 
 
 def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
