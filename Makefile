@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help install install-verl install-bench demo test test-verl test-vllm slow check fix bench docs clean \
   accept-learning accept-conflict accept-audit accept-audit-peers accept-decontaminate \
-  accept-strength accept-verifiers accept-engine accept-switches
+  accept-strength accept-verifiers accept-engine accept-overlap accept-switches
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -108,6 +108,9 @@ accept-verifiers: install install-bench ## rates of the verifiers beside their p
 
 accept-engine: install install-bench ## speed of the local engine beside TRL's trainer
 	$(BIN)/python -m benchmarks.engine
+
+accept-overlap: install ## what verification adds to a step
+	$(BIN)/python -m benchmarks.overlap
 
 accept-switches: install ## what each switch of the recipe is for shows at mini scale
 	$(BIN)/python -m benchmarks.switches
