@@ -87,9 +87,8 @@ def main() -> int:
     found = statistics.median(ratios)
     print(f"verification took {spent:.3f} s a step, beside it")
     ok = found <= MOST
-    print(
-        f"{'ok  ' if ok else 'MISS'} a step with verification over one without: {found:.3f} <= {MOST}"
-    )
+    mark = "ok  " if ok else "MISS"
+    print(f"{mark} a step with verification over one without: {found:.3f} <= {MOST}")
     return 0 if ok else 1
 
 
