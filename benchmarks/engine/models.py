@@ -58,10 +58,25 @@ def build(size: str, path: Path, *, warm: bool) -> Path:
 
 def parameters(size: str) -> int:
     """Weights of that size, the tied head once: those that a token is multiplied with."""
+    return sum(parameter.numel() for parameter in _empty(size).parameters())
+
+
+def matrices(size: str) -> list[tuple[int, int]]:
+    """Shapes [out, in] of the weights that a token is multiplied with, in one product each."""
+    model = _empty(size)
+    attention, mlp = model.model.layers[0].self_attn, model.model.layers[0].mlp
+    parts = ((attention.q_proj, attention.k_proj, attention.v_proj), (attention.o_proj,),
+             (mlp.gate_proj, mlp.up_proj), (mlp.down_proj,))  # fmt: skip
+    layer = [(sum(p.out_features for p in some), some[0].in_features) for some in parts]
+    head = (model.lm_head.out_features, model.lm_head.in_features)
+    return [*layer * len(model.model.layers), head]
+
+
+def _empty(size: str) -> Qwen2ForCausalLM:
+    """A model of that size without memory for its weights."""
     shape = {"vocab_size": VOCABULARY, **SHAPES[size]}
     with torch.device("meta"):
-        model = Qwen2ForCausalLM(Qwen2Config(**shape, tie_word_embeddings=True))
-    return sum(parameter.numel() for parameter in model.parameters())
+        return Qwen2ForCausalLM(Qwen2Config(**shape, tie_word_embeddings=True))
 
 
 def _warmed(path: Path) -> Path:
