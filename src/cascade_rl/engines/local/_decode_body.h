@@ -3,6 +3,10 @@
 
 #ifndef DECODE_STEP
 #define DECODE_STEP
+#ifndef AHEAD
+#define AHEAD 32
+#endif
+#define MOST 6 /* heads at a time: their sums of 16 columns, and what they are made of, fill 15 registers */
 /* Eight floats anywhere in memory; where registers hold four, the compiler takes two. */
 typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
 typedef struct {
@@ -68,17 +72,18 @@ static inline __attribute__((always_inline)) void NAME(dots)(
     float *scores, int64_t room) {
     int64_t t = 0;
     for (; t + 16 <= to; t += 16) {
-        Eight first[4] = {{0}}, second[4] = {{0}};
+        Eight first[MOST] = {{0}}, second[MOST] = {{0}};
         for (int64_t d = 0; d < width; d++) {
             const Eight *k = (const Eight *)(keys + d * stride + t);
+            __builtin_prefetch(keys + d * stride + t + AHEAD);
             Eight low = k[0], high = k[1];
-#pragma GCC unroll 4
+#pragma GCC unroll 6
             for (int h = 0; h < n; h++) {
                 first[h] += q[h * width + d] * low;
                 second[h] += q[h * width + d] * high;
             }
         }
-#pragma GCC unroll 4
+#pragma GCC unroll 6
         for (int h = 0; h < n; h++) {
             Eight *to_here = (Eight *)(scores + h * room + t);
             to_here[0] = first[h];
@@ -99,17 +104,18 @@ static inline __attribute__((always_inline)) void NAME(mix)(
     int64_t to, float *out) {
     int64_t d = 0;
     for (; d + 16 <= width; d += 16) {
-        Eight first[4] = {{0}}, second[4] = {{0}};
+        Eight first[MOST] = {{0}}, second[MOST] = {{0}};
         for (int64_t t = 0; t < to; t++) {
             const Eight *v = (const Eight *)(values + t * width + d);
+            __builtin_prefetch(values + (t + AHEAD) * width + d);
             Eight low = v[0], high = v[1];
-#pragma GCC unroll 4
+#pragma GCC unroll 6
             for (int h = 0; h < n; h++) {
                 first[h] += weights[h * room + t] * low;
                 second[h] += weights[h * room + t] * high;
             }
         }
-#pragma GCC unroll 4
+#pragma GCC unroll 6
         for (int h = 0; h < n; h++) {
             Eight *to_here = (Eight *)(out + h * width + d);
             to_here[0] += first[h];
@@ -144,7 +150,7 @@ static inline __attribute__((always_inline)) void NAME(heads)(
     int64_t room = L + C;
     NAME(dots)(n, q, PK, width, L, length, scores, room);
     NAME(dots)(n, q, K, width, C, own, scores + L, room);
-    float sums[4];
+    float sums[MOST];
     for (int h = 0; h < n; h++) {
         float *there = scores + h * room, *here = there + L;
         float top = NAME(largest)(here, own, NAME(largest)(there, length, -3e38f));
@@ -182,10 +188,13 @@ static void NAME(attend)(const Step *s, float *qkv, const float *q_norm, const f
             float *q = query + g * shared * width, *o = out + (line * heads + g * shared) * width;
             for (int64_t i = 0; i < shared * width; i++) q[i] *= s->scale;
             for (int64_t h = 0; h < shared;) {
-                int64_t n = shared - h < 4 ? shared - h : 4;
+                int64_t n = shared - h < MOST ? shared - h : MOST;
+                if (shared - h > MOST && shared - h < 2 * MOST) n = (shared - h + 1) / 2;
 #define HEADS(N)                                                                               \
     NAME(heads)(N, q + h * width, K, V, C, now + 1, PK, PV, L, length, width, scores, o + h * width)
-                if (n == 4) HEADS(4);
+                if (n == 6) HEADS(6);
+                else if (n == 5) HEADS(5);
+                else if (n == 4) HEADS(4);
                 else if (n == 3) HEADS(3);
                 else if (n == 2) HEADS(2);
                 else HEADS(1);

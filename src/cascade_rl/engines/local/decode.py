@@ -200,7 +200,7 @@ class Decoder:
         )  # fmt: skip
         x = F.embedding(torch.from_numpy(self._inputs), llama.embedding)
         normed, found = torch.empty_like(x), x.new_empty(count, llama.heads * llama.width)
-        scores = x.new_empty(4 * (self._width + self._capacity))  # of four heads at a time
+        scores = x.new_empty(6 * (self._width + self._capacity))  # of six heads at a time
         gated = x.new_empty(count, llama.layers[0].down.shape[1])
         at = ctypes.byref(step)
         for index, layer in enumerate(llama.layers):
