@@ -64,7 +64,7 @@ def installed(name: str) -> Any:
     return pytest.param(name, marks=pytest.mark.skipif(bool(missing), reason=reason))
 
 
-@pytest.mark.parametrize("name", map(installed, STAGES))
+@pytest.mark.parametrize("name", [*map(installed, STAGES)])
 def test_a_stage_killed_anywhere_and_continued_ends_with_the_same_weights(
     name: str, start: Checkpoint, tmp_path: Path, engine: LocalEngine
 ) -> None:

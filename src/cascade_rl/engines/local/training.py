@@ -133,7 +133,7 @@ def make_optimizer(
         "lr": peak, "betas": config.betas, "eps": config.eps, "weight_decay": config.weight_decay,
     }  # fmt: skip
     if config.moments == "float32":
-        return torch.optim.AdamW(parameters, **settings, foreach=False)
+        return torch.optim.AdamW(parameters, **settings, fused=True)
     try:
         from torchao.optim import AdamW8bit
     except ImportError:
