@@ -93,6 +93,22 @@ def test_the_gradient_does_not_depend_on_how_the_batch_is_cut(
     assert (found - whole).abs().max() < 1e-5 * max(1.0, float(whole.abs().max()))
 
 
+def test_1_2_and_8_micro_batches_end_in_the_same_weights(start: Checkpoint) -> None:
+    batch = rows(groups=16)
+    ends = []
+    for count in (1, 2, 8):
+        budget = next(
+            b for b in range(2000, 1, -1) if len([*micro_batches(batch, b, True)]) == count
+        )
+        local = LOCAL.model_copy(update={"micro_batch_tokens": budget})
+        training = FlatTraining(Team(local), Loading(start.path, CHAT), OptimizerConfig(), 1e-3)
+        learner = Learner(training, OptimizerConfig(warmup_steps=0), 1e-3, 1)
+        learner.update(1, batch, PolicyObjective(kl_coef=0.1))
+        ends.append(torch.cat([p.detach().reshape(-1) for p in training.model.module.parameters()]))
+    assert (ends[0] - ends[1]).abs().max() < 1e-5
+    assert (ends[0] - ends[2]).abs().max() < 1e-5
+
+
 def test_the_gradient_is_that_of_the_plain_formula(start: Checkpoint) -> None:
     batch = rows()
     team = Team(LOCAL)
