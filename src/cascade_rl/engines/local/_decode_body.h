@@ -3,15 +3,14 @@
 
 #ifndef DECODE_STEP
 #define DECODE_STEP
-#ifndef AHEAD
-#define AHEAD 32
-#endif
-#define MOST 6 /* heads at a time: their sums of 16 columns, and what they are made of, fill 15 registers */
+#define BLOCK 16 /* tokens whose keys lie together, as in decode.py */
+#define AHEAD 32 /* rows */
+#define MOST 6 /* heads at a time: their sums of 16 columns, and what they are made of, fill the registers */
 /* Eight floats anywhere in memory; where registers hold four, the compiler takes two. */
 typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
 typedef struct {
     int64_t lines, heads, kv_heads, width; /* width of a head */
-    int64_t capacity, prompt_width;        /* columns of a line's own, and of a prompt */
+    int64_t capacity, prompt_width;        /* tokens of a line's own, and of a prompt; whole blocks */
     float eps, scale;
     const int64_t *prompt_of;   /* [lines] */
     const int64_t *prompt_length; /* [prompts] */
@@ -65,18 +64,18 @@ static inline void NAME(turn)(float *x, const float *cosines, const float *sines
     }
 }
 
-/* scores[h][t] = q[h] . keys[:, t] of `n` heads that share keys [width, stride]. `n` is a constant
- * where it is called: the sums of 16 columns then stay in registers while the keys pass by. */
+/* scores[h][t] = q[h] . keys[t] of `n` heads that share keys [blocks, width, BLOCK], so that a block's
+ * tokens are neighbours and the whole is read from front to back. Whole blocks are filled in. `n` is
+ * a constant where it is called: the sums then stay in registers while the keys pass by. */
 static inline __attribute__((always_inline)) void NAME(dots)(
-    const int n, const float *q, const float *keys, int64_t width, int64_t stride, int64_t to,
-    float *scores, int64_t room) {
-    int64_t t = 0;
-    for (; t + 16 <= to; t += 16) {
+    const int n, const float *q, const float *keys, int64_t width, int64_t to, float *scores,
+    int64_t room) {
+    for (int64_t t = 0; t < to; t += BLOCK) {
         Eight first[MOST] = {{0}}, second[MOST] = {{0}};
-        for (int64_t d = 0; d < width; d++) {
-            const Eight *k = (const Eight *)(keys + d * stride + t);
-            __builtin_prefetch(keys + d * stride + t + AHEAD);
+        for (int64_t d = 0; d < width; d++, keys += BLOCK) {
+            const Eight *k = (const Eight *)keys;
             Eight low = k[0], high = k[1];
+            __builtin_prefetch(keys + AHEAD * BLOCK);
 #pragma GCC unroll 6
             for (int h = 0; h < n; h++) {
                 first[h] += q[h * width + d] * low;
@@ -90,12 +89,6 @@ static inline __attribute__((always_inline)) void NAME(dots)(
             to_here[1] = second[h];
         }
     }
-    for (; t < to; t++)
-        for (int h = 0; h < n; h++) {
-            float sum = 0;
-            for (int64_t d = 0; d < width; d++) sum += q[h * width + d] * keys[d * stride + t];
-            scores[h * room + t] = sum;
-        }
 }
 
 /* out[h] += sum_t weights[h][t] values[t] of `n` heads; values [., width]. */
@@ -148,8 +141,8 @@ static inline __attribute__((always_inline)) void NAME(heads)(
     const float *PK, const float *PV, int64_t L, int64_t length, int64_t width, float *scores,
     float *out) {
     int64_t room = L + C;
-    NAME(dots)(n, q, PK, width, L, length, scores, room);
-    NAME(dots)(n, q, K, width, C, own, scores + L, room);
+    NAME(dots)(n, q, PK, width, length, scores, room);
+    NAME(dots)(n, q, K, width, own, scores + L, room);
     float sums[MOST];
     for (int h = 0; h < n; h++) {
         float *there = scores + h * room, *here = there + L;
@@ -183,7 +176,8 @@ static void NAME(attend)(const Step *s, float *qkv, const float *q_norm, const f
             float *K = keys + (line * kv + g) * width * C, *V = values + (line * kv + g) * C * width;
             const float *PK = prompt_keys + (prompt * kv + g) * width * L;
             const float *PV = prompt_values + (prompt * kv + g) * L * width;
-            for (int64_t d = 0; d < width; d++) K[d * C + now] = key[g * width + d];
+            float *block = K + now / BLOCK * BLOCK * width + now % BLOCK;
+            for (int64_t d = 0; d < width; d++) block[d * BLOCK] = key[g * width + d];
             memcpy(V + now * width, value + g * width, (size_t)width * sizeof(float));
             float *q = query + g * shared * width, *o = out + (line * heads + g * shared) * width;
             for (int64_t i = 0; i < shared * width; i++) q[i] *= s->scale;

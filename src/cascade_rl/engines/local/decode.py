@@ -28,6 +28,8 @@ from cascade_rl.engines.local.model import Model
 from cascade_rl.engines.local.packed import table
 
 FIRST_CAPACITY = 64
+BLOCK = 16
+"""Tokens whose keys lie together where the kernel reads them, as in `_decode_body.h`."""
 
 
 @cache
@@ -62,23 +64,24 @@ class Decoder:
         self._llama = read(model.module, longest + most, None if dtype == torch.float32 else dtype)
         self._head = model.module.get_output_embeddings().weight.to(dtype)
         kv, width, count = self._llama.kv_heads, self._llama.width, len(self._llama.layers)
-        self._width = max(1, longest - 1)
+        self._kernel = kernel() if dtype == torch.float32 and self._device.type == "cpu" else None
+        self._width, self._capacity = _whole(longest - 1), _whole(min(FIRST_CAPACITY, most))
 
         def memory(*shape: int) -> list[Tensor]:
             return [torch.zeros(shape, dtype=dtype, device=self._device) for _ in range(count)]
 
-        self._prompt_keys = memory(prompts, kv, width, self._width)
-        self._prompt_values = memory(prompts, kv, self._width, width)
-        capacity = min(FIRST_CAPACITY, most)
-        self._keys = memory(lines, kv, width, capacity)
-        self._values = memory(lines, kv, capacity, width)
-        self._capacity = capacity
+        def room(rows: int, tokens: int) -> tuple[list[Tensor], list[Tensor]]:
+            """Keys and values of every layer; the kernel has keys in blocks."""
+            keys = (tokens // BLOCK, width, BLOCK) if self._kernel else (width, tokens)
+            return memory(rows, kv, *keys), memory(rows, kv, tokens, width)
+
+        self._prompt_keys, self._prompt_values = room(prompts, self._width)
+        self._keys, self._values = room(lines, self._capacity)
         self._prompt_length = np.zeros(prompts, dtype=np.int64)
         self._last = np.zeros(prompts, dtype=np.int64)
         self.prompt_of = np.zeros(lines, dtype=np.int64)
         self.length = np.zeros(lines, dtype=np.int64)
         self._inputs = np.zeros(lines, dtype=np.int64)
-        self._kernel = kernel() if dtype == torch.float32 and self._device.type == "cpu" else None
         self._graph: _Graph | None = None
 
     def fill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
@@ -95,8 +98,11 @@ class Decoder:
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             q, k, v = (x[places].transpose(1, 2) for x in (query, key, value))
-            longest = k.shape[2]
-            self._prompt_keys[layer][rows, :, :, :longest] = k.transpose(2, 3)
+            longest, keys = k.shape[2], self._prompt_keys[layer]
+            if self._kernel is None:
+                keys[rows, :, :, :longest] = k.transpose(2, 3)
+            else:
+                keys[rows, :, : _whole(longest) // BLOCK] = _blocks(k)
             self._prompt_values[layer][rows, :, :longest] = v
             out = F.scaled_dot_product_attention(
                 q, k, v, is_causal=True, enable_gqa=query.shape[1] != key.shape[1]
@@ -151,8 +157,9 @@ class Decoder:
         self._inputs, self._graph = self._inputs[lines], None
 
     def _grow(self) -> None:
-        more = min(self._most, 2 * self._capacity) - self._capacity
-        self._keys = [F.pad(keys, (0, more)) for keys in self._keys]
+        more = min(_whole(self._most), 2 * self._capacity) - self._capacity
+        room = (0, more) if self._kernel is None else (0, 0, 0, 0, 0, more // BLOCK)
+        self._keys = [F.pad(keys, room) for keys in self._keys]
         self._values = [F.pad(values, (0, 0, 0, more)) for values in self._values]
         self._capacity, self._graph = self._capacity + more, None
 
@@ -221,6 +228,18 @@ class Decoder:
             _project(x, gated, layer.down, layer.down_bias)
         _norm(lib, x, llama.norm, normed, llama.eps)
         return normed
+
+
+def _whole(tokens: int) -> int:
+    """As many tokens, up to a whole number of blocks; at least one."""
+    return max(1, -(-tokens // BLOCK)) * BLOCK
+
+
+def _blocks(keys: Tensor) -> Tensor:
+    """Keys [R, K, L, D] as the kernel reads them: [R, K, blocks, D, BLOCK]."""
+    filled = F.pad(keys, (0, 0, 0, -keys.shape[2] % BLOCK)).contiguous()
+    rows, kv, tokens, width = filled.shape
+    return filled.view(rows, kv, tokens // BLOCK, BLOCK, width).transpose(3, 4)
 
 
 class _Graph:

@@ -8,6 +8,7 @@ closes is done, so none outlives the one that started it.
 from __future__ import annotations
 
 import ctypes
+import gc
 import signal
 import sys
 import traceback
@@ -75,6 +76,8 @@ class Replica:
         self._vllm: tuple[str, VLLMSampler] | None = None
         torch.set_num_threads(local.threads)
         keep_freed_memory()
+        gc.collect()
+        gc.freeze()  # what the imports left behind would be looked through again and again
 
     def load(self, slot: str, loading: Loading) -> Model:
         """Load a model directory into a slot."""
