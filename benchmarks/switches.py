@@ -16,19 +16,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cascade_rl import mini
 from cascade_rl.config import CascadeRLConfig, StageConfig
+from cascade_rl.data.rows import write_rows
 from cascade_rl.presets import PRESETS
 from cascade_rl.store import Run
 from cascade_rl.trainer import CascadedRLTrainer
 
 SHORT = 20
 """Tokens that many answers do not fit into: what `overlong` is for."""
+FEW = "few.jsonl"
+"""So few problems that a stage has several epochs: what filtering by epoch needs."""
+FEW_ROWS = 96
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "base": {},
     "updates-2": {"updates_per_batch": 2},
     "updates-4": {"updates_per_batch": 4},
     "filter-batch": {"filter": {"kind": "batch", "max_rounds": 4}},
-    "filter-epoch": {"filter": {"kind": "epoch"}},
+    "few": {"train_files": (FEW,)},
+    "filter-epoch": {"train_files": (FEW,), "filter": {"kind": "epoch"}},
     "cool-6": {"temperature": 0.6},
     "cool-8": {"temperature": 0.8},
     "short-zero": {"max_new_tokens": SHORT, "overlong": "zero"},
@@ -44,15 +50,20 @@ CURVES = ("reward/mean", "entropy", "response_length/mean", "truncation_ratio", 
 Events = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-def config_of(steps: int, seed: int) -> CascadeRLConfig:
-    """The mini cascade's SFT stages, then every variant of its math stage beside the others."""
-    mini = PRESETS["mini"]()
-    base = mini.stage("math_rl")
+def config_of(steps: int, seed: int, few: Path) -> CascadeRLConfig:
+    """The mini cascade's SFT stages, then every variant of its math stage beside the others.
+
+    `few` is the file that `FEW` stands for.
+    """
+    preset = PRESETS["mini"]()
+    base = preset.stage("math_rl")
     assert isinstance(base, StageConfig)
     values = base.model_dump() | {"total_training_steps": steps, "parent": "sft/2"}
     stages = []
     for name, changes in VARIANTS.items():
         rate = values["learning_rate"] * changes.get("learning_rate", 1.0)
+        if changes.get("train_files") == (FEW,):
+            changes = {**changes, "train_files": (str(few),)}
         stages.append(StageConfig(**{**values, **changes, "name": name, "learning_rate": rate}))
     blend = {
         "name": "blend",
@@ -60,9 +71,9 @@ def config_of(steps: int, seed: int) -> CascadeRLConfig:
         "train_files": ("mini:math/train", "mini:code/train"),
     }
     stages.append(StageConfig(**{**values, **blend, "max_new_tokens": 64}))
-    warm = [stage for stage in mini.stages if stage.name.startswith("sft/")]
+    warm = [stage for stage in preset.stages if stage.name.startswith("sft/")]
     update = {"name": "switches", "stages": (*warm, *stages), "benchmarks": (), "seed": seed}
-    return mini.model_copy(update=update)
+    return preset.model_copy(update=update)
 
 
 def curve(events: Sequence[Mapping[str, Any]], metric: str) -> list[float]:
@@ -93,7 +104,7 @@ def claims(events: Events) -> list[tuple[str, float, str, float]]:
         ("groups with signal in the batch: batch filter, none",
          at("filter-batch", "signal", all_), ">", at("base", "signal", all_)),
         ("groups with signal of those sampled: epoch filter, none",
-         at("filter-epoch", "group/frac_mixed"), ">", at("base", "group/frac_mixed")),
+         at("filter-epoch", "group/frac_mixed"), ">", at("few", "group/frac_mixed")),
         ("entropy of what is sampled: T 0.6, T 1.0",
          at("cool-6", "entropy", all_), "<", at("base", "entropy", all_)),
         ("truncated at the end: zero, exclude", cut["short-zero"], "<", cut["short-exclude"]),
@@ -120,7 +131,10 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    CascadedRLTrainer(config_of(given.steps, given.seed), output=given.output).fit()
+    given.output.mkdir(parents=True, exist_ok=True)
+    few = given.output.resolve() / FEW
+    write_rows(few, mini.rows("math/train", given.seed)[:FEW_ROWS])
+    CascadedRLTrainer(config_of(given.steps, given.seed, few), output=given.output).fit()
     events = read(Run(given.output))
     for metric in CURVES:
         print(f"\n{metric}, means of 10 steps")
