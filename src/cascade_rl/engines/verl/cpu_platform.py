@@ -48,7 +48,7 @@ class _Device(ModuleType):
 
 
 @PlatformRegistry.register(platform="cpu")
-class CpuPlatform(PlatformBase):  # type: ignore[misc]
+class CpuPlatform(PlatformBase):
     """Chosen by `VERL_PLATFORM=cpu`."""
 
     _device = _Device("cascade_cpu")

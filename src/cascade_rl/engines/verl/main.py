@@ -15,7 +15,7 @@ from verl.utils.config import validate_config
 from verl.utils.device import auto_set_device
 
 
-class Runner(TaskRunnerV1.__ray_metadata__.modified_class):  # type: ignore[misc]
+class Runner(TaskRunnerV1.__ray_metadata__.modified_class):
     """verl's task runner, in a process that knows our trainer."""
 
     def run(self, config: Any) -> None:

@@ -144,7 +144,7 @@ def server_name(replica: int) -> str:
     return f"{NAME}_server_{replica}_0"
 
 
-class TransformersReplica(RolloutReplica):  # type: ignore[misc]
+class TransformersReplica(RolloutReplica):
     """One server; it begins with the start model and is given every later one."""
 
     async def launch_servers(self) -> None:
@@ -158,7 +158,7 @@ class TransformersReplica(RolloutReplica):  # type: ignore[misc]
         self.servers = [self._server_handle]
 
 
-class TransformersRollout(BaseRollout):  # type: ignore[misc]
+class TransformersRollout(BaseRollout):
     """The trainer's end: a rank that owns a server sends it the weights."""
 
     def __init__(self, config: Any, model_config: Any, device_mesh: Any, **_: Any) -> None:

@@ -52,10 +52,11 @@ RolloutReplicaRegistry.register(rollout.NAME, lambda: rollout.TransformersReplic
 
 
 @register_trainer(TRAINER_MODE)
-class CascadeTrainer(PPOTrainerSync):  # type: ignore[misc]
+class CascadeTrainer(PPOTrainerSync):
     """One stage. `state` is ours in a checkpoint: JSON, beside what verl saves."""
 
     def __init__(self, config: Any) -> None:
+        self.role_worker_mapping: dict[Any, Any] = {}
         self.job = read_job(str(config.data.cascade_job))
         self.state: dict[str, Any] = {}
         self._signals = served_scorers(self.job.config)
@@ -78,7 +79,8 @@ class CascadeTrainer(PPOTrainerSync):  # type: ignore[misc]
     def _init_resource_pool_mgr(self) -> None:
         super()._init_resource_pool_mgr()
         remote = ray.remote(CascadeWorker)
-        self.role_worker_mapping = dict.fromkeys(self.role_worker_mapping, remote)
+        roles: dict[Any, Any] = self.role_worker_mapping
+        self.role_worker_mapping = dict.fromkeys(roles, remote)
 
     def _init_dataloader(self) -> None:
         super()._init_dataloader()

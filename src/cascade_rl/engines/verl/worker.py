@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -30,7 +31,7 @@ if os.environ.get("VERL_PLATFORM") == "cpu":
     patches.no_pinned_memory_without_a_gpu()
 
 
-class CascadeWorker(ActorRolloutRefWorker):  # type: ignore[misc]
+class CascadeWorker(ActorRolloutRefWorker):
     """A rank of the actor, rollout and reference workers."""
 
     @register(dispatch_mode=Dispatch.ONE_TO_ALL)
@@ -69,13 +70,15 @@ class CascadeWorker(ActorRolloutRefWorker):  # type: ignore[misc]
         for name, tensor in sorted(module.state_dict().items()):
             if name in tied:
                 continue
-            if isinstance(tensor, DTensor):
-                tensor = tensor.to(engine.device_mesh.device_type).full_tensor()
-            yield name, tensor.detach().float().cpu().contiguous()
+            whole: Any = tensor
+            if isinstance(whole, DTensor):
+                whole = whole.to(engine.device_mesh.device_type).full_tensor()
+            yield name, whole.detach().float().cpu().contiguous()
 
 
 def _add(digest: TensorDigest, name: str, tensor: Tensor) -> None:
-    digest.add(name, "float32", tensor.shape, [memoryview(tensor.numpy()).cast("B")])
+    array: Any = tensor.numpy()
+    digest.add(name, "float32", tensor.shape, [memoryview(array).cast("B")])
 
 
 class _Shards:
