@@ -10,6 +10,9 @@ from cascade_rl.config import VerlConfig
 from cascade_rl.engines.verl.job import Job
 from tests.engines.helpers import CHAT, rl_stage
 
+OURS = f"CASCADE_TEST={os.getpid()}".encode()
+os.environ["CASCADE_TEST"] = str(os.getpid())  # inherited by all that these tests start
+
 VERL = VerlConfig(platform="cpu", gpus_per_node=2, verifier_workers=1, heartbeat_s=240.0, retries=0)
 
 
@@ -20,7 +23,7 @@ def verl_job(folder: Path, verl: VerlConfig = VERL, **values: Any) -> Job:
 
 
 def of_verl() -> set[int]:
-    """Living processes that some job of verl has started."""
+    """Living processes of jobs of verl that this process's tests have started."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -28,6 +31,6 @@ def of_verl() -> set[int]:
                 environ = (entry / "environ").read_bytes()
             except OSError:
                 continue
-            if b"CASCADE_VERL_JOB=" in environ:
+            if b"CASCADE_VERL_JOB=" in environ and OURS in environ.split(b"\0"):
                 found.add(int(entry.name))
     return found

@@ -48,6 +48,7 @@ def check_stage(job: StageJob) -> None:
         "filter.kind: batch": config.filter.kind == "batch",
         "optimizer.moments: int8": config.optimizer.moments != "float32",
         "inputs": bool(job.inputs),
+        "eval_every": config.eval_every > 0,
     }
     for what, there in refused.items():
         if there:

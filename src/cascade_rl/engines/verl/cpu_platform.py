@@ -41,6 +41,12 @@ class _Device(ModuleType):
     def current_device(self) -> str:
         return "cpu"
 
+    def get_rng_state(self, *_: Any) -> torch.Tensor:
+        return torch.get_rng_state()
+
+    def set_rng_state(self, state: torch.Tensor, *_: Any) -> None:
+        torch.set_rng_state(state)
+
     def manual_seed(self, seed: int) -> None:
         torch.manual_seed(seed)
 

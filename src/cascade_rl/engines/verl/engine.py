@@ -146,7 +146,8 @@ class Attempt:
         why = outcome.why or "verl ended well but trained nothing to hand over"
         name = job.config.name
         if self._ready and again:
-            log.warning("stage %s: %s; it goes on from its last checkpoint", name, why)
+            log.warning("stage %s: %s; it goes on from its last checkpoint\n%s", name, why,
+                        outcome.tail)  # fmt: skip
             self._workspace.emit({"step": self._step, "kind": "alarm", "message": why})
             return
         log_file = job.folder / job.log.name

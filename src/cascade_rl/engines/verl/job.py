@@ -17,6 +17,8 @@ from cascade_rl.config import ChatConfig, StageConfig, VerlConfig
 from cascade_rl.data.schema import parse_problem, row_dict
 from cascade_rl.types import Problem
 
+SCRATCH = "scratch.tmp"
+"""A job's folder, in the stage's own."""
 JOB = "job.json"
 ROWS = "rows.jsonl"
 PLACES = "places.json"

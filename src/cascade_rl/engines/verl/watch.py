@@ -64,7 +64,8 @@ def run(
         finally:
             end_processes(mark)
             process.wait()
-    return Outcome(why, tail(job.log))
+    likely = cause(tail(job.log, 1000)) if why else ""
+    return Outcome(f"{why}; {likely}" if likely else why, tail(job.log))
 
 
 def _watch(
@@ -138,6 +139,22 @@ def marked(mark: str) -> list[int]:
                 if wanted in (entry / "environ").read_bytes().split(b"\0"):
                     found.append(int(entry.name))
     return found
+
+
+CAUSES = {
+    "out of memory": "a GPU's memory is full: lower verl.micro_batch_tokens or verl.gpu_memory, "
+    "or set  verl.offload=true",
+    "No space left": "there is no space left on a disk",
+    "Total available GPUs": "Ray has fewer GPUs to give than the stage asks for",
+    "ActorDiedError": "a process of the job died: killed from outside, or for memory",
+    "ActorUnavailableError": "a process of the job does not answer",
+}
+"""What a log has in it, and what that likely means; the first that is there counts."""
+
+
+def cause(log: str) -> str:
+    """The likely cause of a failure by its log; empty where nobody knows."""
+    return next((meaning for sign, meaning in CAUSES.items() if sign in log), "")
 
 
 def tail(path: Path, lines: int = TAIL_LINES) -> str:
