@@ -10,8 +10,8 @@ from cascade_rl.config import VerlConfig
 from cascade_rl.engines.verl.job import Job
 from tests.engines.helpers import CHAT, rl_stage
 
-OURS = f"CASCADE_TEST={os.getpid()}".encode()
-os.environ["CASCADE_TEST"] = str(os.getpid())  # inherited by all that these tests start
+OURS = f"CASCADE_TEST={os.environ.setdefault('CASCADE_TEST', str(os.getpid()))}".encode()
+"""In the environment of all that these tests start."""
 
 VERL = VerlConfig(platform="cpu", gpus_per_node=2, verifier_workers=1, heartbeat_s=240.0, retries=0)
 

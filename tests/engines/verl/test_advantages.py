@@ -252,6 +252,13 @@ def test_what_is_masked_is_counted_by_neither_of_verls_two_masks() -> None:
         assert [row.tolist() for row in fields[name].unbind()] == [[1, 1, 1], [0, 0, 0]]
 
 
+def test_where_nothing_learns_one_token_of_no_advantage_keeps_verl_from_dividing_by_zero() -> None:
+    updates = [RowUpdate(False, 1.0, 0.0), RowUpdate(False, 0.5, 0.0)]
+    fields = row_tensors(updates, [torch.ones(3, dtype=torch.int64)] * 2)
+    assert fields["loss_mask"].sum() == 1
+    assert all(row.abs().max() == 0 for row in fields["advantages"].unbind())
+
+
 def test_a_sampler_that_disagrees_is_corrected_up_to_the_cap() -> None:
     updates = [RowUpdate(True, 1.0, 1.0)]
     old, sampled = [torch.tensor([-1.0, -1.0])], [torch.tensor([-1.5, -4.0])]

@@ -18,6 +18,7 @@ from cascade_rl.plan import NOT_WEIGHTS
 from tests.engines.helpers import comma_problems
 from tests.engines.verl.helpers import VERL, verl_job
 
+CONFIG = "verl.trainer.config"
 CHANGED: dict[str, Any] = {
     "total_training_steps": 7, "train_batch_size": 8, "learning_rate": 3e-5, "rollout_n": 2,
     "max_prompt_tokens": 77, "temperature": 0.7, "top_p": 0.9, "top_k": 5, "max_new_tokens": 33,
@@ -36,7 +37,7 @@ OURS = {
 def composed(job: Job) -> Any:
     """The job's command line, as verl's Hydra reads it: an unknown key raises."""
     given = [part for part in command(job)[3:] if not part.startswith("hydra.")]
-    with warnings.catch_warnings(), initialize_config_module("verl.trainer.config", "1.3"):
+    with warnings.catch_warnings(), initialize_config_module(CONFIG, version_base="1.3"):
         return compose("ppo_trainer", given)
 
 

@@ -120,7 +120,7 @@ def problems_of(folder: Path) -> dict[str, str]:
 def cascade_of(folder: Path) -> CascadeRLConfig:
     files = problems_of(folder)
     shared = {
-        "total_training_steps": 2, "train_batch_size": 4, "rollout_n": 4, "learning_rate": 1e-3,
+        "total_training_steps": 2, "train_batch_size": 4, "rollout_n": 4, "learning_rate": 1e-4,
         "temperature": 1.0, "top_p": 1.0, "max_new_tokens": 40, "max_prompt_tokens": 64,
         "modes": {"think": 0.0, "no_think": 0.0},
     }  # fmt: skip

@@ -50,10 +50,15 @@ def row_tensors(updates_R: Sequence[RowUpdate], masks_RT: Sequence[Tensor]) -> d
     """The fields that verl reads, nested [R, T]. `masks_RT` are the masks as sampled.
 
     `loss_mask` has to agree with `response_mask`: verl masks by the one and counts by the other.
+    Where nothing is in the loss one token stays, of advantage 0: verl divides by their number.
     """
     pairs = list(zip(updates_R, masks_RT, strict=True))
-    mask = [m if u.learns else torch.zeros_like(m) for u, m in pairs]
-    advantages = [torch.full(m.shape, u.advantage, dtype=torch.float32) for u, m in pairs]
+    mask = [m.clone() if u.learns else torch.zeros_like(m) for u, m in pairs]
+    advantages = [
+        torch.full(m.shape, u.advantage if u.learns else 0.0, dtype=torch.float32) for u, m in pairs
+    ]
+    if not any(u.learns for u in updates_R):
+        mask[0][0] = 1
     fields = {
         "response_mask": mask,
         "loss_mask": [m.clone() for m in mask],

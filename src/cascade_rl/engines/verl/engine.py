@@ -141,9 +141,11 @@ class Attempt:
     def refuse(self, outcome: Outcome, *, again: bool) -> None:
         """Raise for a failure that another attempt would meet again, or the last one allowed."""
         job = self._verl_job
-        if self._error is not None:
-            raise TrainingError(self._error["message"], hint=self._error["hint"])
+        error = self._error
+        if error is not None and not (error["again"] and again):
+            raise TrainingError(error["message"], hint=error["hint"])
         why = outcome.why or "verl ended well but trained nothing to hand over"
+        why = why if error is None else error["message"]
         name = job.config.name
         if self._ready and again:
             log.warning("stage %s: %s; it goes on from its last checkpoint\n%s", name, why,

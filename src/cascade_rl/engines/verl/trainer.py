@@ -120,7 +120,8 @@ class CascadeTrainer(PPOTrainerSync):
                 self.global_steps -= 1  # verl leaves the number of the step to come
             self._finish()
         except TrainingError as error:
-            self._emit("error", message=error.message, hint=error.hint)
+            again = isinstance(error, LostRollouts)
+            self._emit("error", message=error.message, hint=error.hint, again=again)
             raise
 
     def _finish(self) -> None:
@@ -205,7 +206,7 @@ class CascadeTrainer(PPOTrainerSync):
         config = self.job.config
         wanted = config.train_batch_size * config.rollout_n
         if collected.count != wanted:
-            raise TrainingError(
+            raise LostRollouts(
                 f"step {self.global_steps}: {collected.count} of {wanted} rollouts came back; "
                 "the others failed in a sampler or a verifier",
                 hint="see why in the job's log",
@@ -277,6 +278,10 @@ class CascadeTrainer(PPOTrainerSync):
         line = json.dumps({"step": self.global_steps, "kind": kind, **values})
         with Path(self.job.events).open("a") as file:
             file.write(line + "\n")
+
+
+class LostRollouts(TrainingError):
+    """Completions that never came back; another attempt may have them all."""
 
 
 FEW = 20
