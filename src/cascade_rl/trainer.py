@@ -103,10 +103,10 @@ def make_engines(config: CascadeRLConfig) -> Mapping[str, Engine]:
     names = {stage.engine or config.engine for stage in config.stages}
     found: dict[str, Engine] = {}
     if "verl" in names:
-        from cascade_rl.engines.verl.checks import check_machine
+        from cascade_rl.engines.verl.checks import check_cascade
         from cascade_rl.engines.verl.engine import VerlEngine
 
-        check_machine(config.verl)
+        check_cascade(config)
         found["verl"] = VerlEngine()
     if "local" in names:
         from cascade_rl.engines.local.engine import LocalEngine  # torch: only when training

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cascade_rl.cli.run import run
 from cascade_rl.config import CascadeRLConfig, VerlConfig
-from cascade_rl.engines.verl.checks import check_installed, check_machine, check_rows, check_stage
+from cascade_rl.configfile import resolved_yaml
+from cascade_rl.data.rows import write_rows
+from cascade_rl.engines.verl.checks import (
+    check_cascade,
+    check_installed,
+    check_machine,
+    check_rows,
+    check_stage,
+)
+from cascade_rl.engines.verl.settings import MAIN
 from cascade_rl.errors import ConfigError, DataError
 from cascade_rl.trainer import make_engines
 from cascade_rl.types import Checkpoint
-from tests.engines.helpers import comma_problems, job_of, reward_model_stage, rl_stage, sft_stage
+from tests.engines.helpers import (
+    CHAT,
+    comma_problems,
+    job_of,
+    reward_model_stage,
+    rl_stage,
+    sft_stage,
+)
 from tests.engines.verl.helpers import VERL
 
 
@@ -79,10 +97,18 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", sorted(REFUSED))
-def test_a_stage_that_verl_cannot_train_is_refused_by_name(what: str, start: Checkpoint) -> None:
+def test_a_stage_that_verl_cannot_train_is_refused_by_name(what: str) -> None:
     with pytest.raises(ConfigError, match=what) as error:
-        check_stage(job_of(start, REFUSED[what], comma_problems(4), verl=VERL))
+        check_stage(REFUSED[what], VERL, carries=False)
     assert error.value.hint
+
+
+def test_a_later_stage_is_refused_before_the_first_one_starts() -> None:
+    stages = [rl_stage(name="a/1"), rl_stage(name="a/2")]
+    config = CascadeRLConfig(stages=stages, engine="verl", verl=VERL)
+    with pytest.raises(ConfigError, match=r"a/2: verl does not carry") as error:
+        check_cascade(config)
+    assert error.value.hint == "start it fresh:  --set a/2.optimizer.state=fresh"
 
 
 def test_a_prompt_that_does_not_fit_is_refused_by_its_row(start: Checkpoint) -> None:
@@ -96,3 +122,25 @@ def test_engines_are_made_for_the_stages_that_name_them(tmp_path: Path) -> None:
     both = [stage, {**stage, "name": "code_rl", "engine": "verl"}]
     config = CascadeRLConfig.model_validate({"stages": both, "verl": VERL.model_dump()})
     assert sorted(make_engines(config)) == ["local", "verl"]
+
+
+def test_a_dry_run_prints_the_command_of_each_stage_on_verl(
+    start: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    write_rows(rows, comma_problems(4))
+    stages = [rl_stage(name=name, train_files=[str(rows)]) for name in ("a_rl", "b_rl")]
+    config = CascadeRLConfig(
+        model=str(start.path), stages=stages, verl=VERL, chat=CHAT, allow_overlap=["a_rl:b_rl"]
+    )
+    file = tmp_path / "cascade.yaml"
+    file.write_text(resolved_yaml(config))
+    out = tmp_path / "out"
+    assert run(str(file), output=out, engine="verl", dry_run=True) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if MAIN in line]
+    assert len(lines) == 2 and not out.exists()
+    first, second = map(shlex.split, lines)
+    assert f'actor_rollout_ref.model.path="{start.path}"' in first
+    model = next(part for part in second if part.startswith("actor_rollout_ref.model.path="))
+    assert model.startswith(f'actor_rollout_ref.model.path="{out}/stages/a_rl-')
+    assert "VERL_PLATFORM=cpu" in first and "trainer.total_training_steps=4" in first

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from cascade_rl.config import StageConfig, VerlConfig
+from cascade_rl.blocks import with_blocks
+from cascade_rl.config import AnyStage, CascadeRLConfig, StageConfig, VerlConfig
 from cascade_rl.engines.base import StageJob
 from cascade_rl.engines.verl.settings import VERL
 from cascade_rl.errors import ConfigError
@@ -36,24 +37,35 @@ def check_installed() -> None:
             )
 
 
-def check_stage(job: StageJob) -> None:
+def check_cascade(config: CascadeRLConfig) -> None:
+    """Refuse a cascade whose stages on verl cannot run, before any of its stages starts."""
+    check_machine(config.verl)
+    families: set[str] = set()
+    for stage in with_blocks(config).stages:
+        if (stage.engine or config.engine) == "verl":
+            check_stage(stage, config.verl, carries=stage.family in families)
+        families.add(stage.family)
+
+
+def check_stage(config: AnyStage, verl: VerlConfig, *, carries: bool) -> None:
     """Refuse what the cluster engine does not train, naming the setting."""
-    config, name = job.config, job.config.name
+    name = config.name
     local = f"train it on one machine:  --set {name}.engine=local"
     if not isinstance(config, StageConfig):
-        raise ConfigError(f"stage {name}: verl trains RL stages, this one is {config.kind}",
-                          hint=local)  # fmt: skip
+        raise ConfigError(
+            f"stage {name}: verl trains RL stages, this one is {config.kind}", hint=local
+        )
     refused = {
         "lora": config.lora is not None,
         "filter.kind: batch": config.filter.kind == "batch",
         "optimizer.moments: int8": config.optimizer.moments != "float32",
-        "inputs": bool(job.inputs),
+        "inputs": bool(config.inputs),
         "eval_every": config.eval_every > 0,
     }
     for what, there in refused.items():
         if there:
             raise ConfigError(f"stage {name}: {what} is not there on verl yet", hint=local)
-    if job.carry is not None and config.optimizer.state == "carry":
+    if carries and config.optimizer.state == "carry":
         raise ConfigError(
             f"stage {name}: verl does not carry the optimizer's state from stage to stage yet",
             hint=f"start it fresh:  --set {name}.optimizer.state=fresh",
@@ -66,9 +78,9 @@ def check_stage(job: StageJob) -> None:
             hint=f"--set {name}.loss_aggregation=token-mean",
         )
     rows = config.train_batch_size // config.updates_per_batch * config.rollout_n
-    if rows % job.verl.ranks:
+    if rows % verl.ranks:
         raise ConfigError(
-            f"stage {name}: an update has {rows} completions, which {job.verl.ranks} GPUs cannot "
+            f"stage {name}: an update has {rows} completions, which {verl.ranks} GPUs cannot "
             "share equally",
             hint="train_batch_size * rollout_n / updates_per_batch is to be a multiple of them",
         )

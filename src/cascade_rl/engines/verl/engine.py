@@ -34,7 +34,7 @@ class VerlEngine:
 
     def train(self, job: StageJob, workspace: Workspace) -> Checkpoint:
         """Train a stage to its end, from the workspace's last checkpoint if there is one."""
-        check_stage(job)
+        check_stage(job.config, job.verl, carries=job.carry is not None)
         check_machine(job.verl)
         problems = [row for row in job.rows if isinstance(row, Problem)]
         check_rows(job, problems)
