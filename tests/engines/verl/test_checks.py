@@ -130,9 +130,7 @@ def test_a_dry_run_prints_the_command_of_each_stage_on_verl(
     rows = tmp_path / "rows.jsonl"
     write_rows(rows, comma_problems(4))
     stages = [rl_stage(name=name, train_files=[str(rows)]) for name in ("a_rl", "b_rl")]
-    config = CascadeRLConfig(
-        model=str(start.path), stages=stages, verl=VERL, chat=CHAT, allow_overlap=["a_rl:b_rl"]
-    )
+    config = CascadeRLConfig(model=str(start.path), stages=stages, verl=VERL, chat=CHAT)
     file = tmp_path / "cascade.yaml"
     file.write_text(resolved_yaml(config))
     out = tmp_path / "out"

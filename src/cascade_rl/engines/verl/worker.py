@@ -72,7 +72,8 @@ class CascadeWorker(ActorRolloutRefWorker):
                 continue
             whole: Any = tensor
             if isinstance(whole, DTensor):
-                whole = whole.to(engine.device_mesh.device_type).full_tensor()
+                staged: Any = whole.to(engine.device_mesh.device_type)
+                whole = staged.full_tensor()
             yield name, whole.detach().float().cpu().contiguous()
 
 
