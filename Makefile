@@ -69,10 +69,10 @@ demo: install ## train the mini cascade into runs/demo, print its ledger and rep
 	$(BIN)/cascade report $(DEMO)
 
 test: check ## everything that must hold, in minutes
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not verl"
 
 test-verl: install-verl ## the cluster engine's tests, on CPU
-	$(BIN)/pytest tests/engines/verl tests/engines/test_training.py -m "not slow"
+	$(BIN)/pytest tests/engines/verl tests/engines/test_against_verl.py tests/engines/test_training.py -m "not slow"
 
 slow: install ## the tests that take long
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m slow --timeout 3600

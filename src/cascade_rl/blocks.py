@@ -64,6 +64,14 @@ def with_blocks(config: CascadeRLConfig) -> CascadeRLConfig:
     )
 
 
+def own_blocks(config: CascadeRLConfig) -> dict[str, Any]:
+    """What the blocks say that is no stage setting: verl's own keys, dotted."""
+    given = dict(_flat("algorithm", config.algorithm))
+    given |= dict(_flat("actor_rollout_ref", config.actor_rollout_ref))
+    known = {*SETTINGS, *FIXED, KL_SWITCH}
+    return {key: value for key, value in given.items() if key not in known}
+
+
 def _filled(stage: StageConfig, filled: Mapping[str, Any]) -> dict[str, Any]:
     return {**filled, **stage.model_dump(exclude_unset=True)}
 

@@ -58,6 +58,7 @@ __all__ = [
     "TrackerConfig",
     "UntilConfig",
     "VerifierConfig",
+    "VerlConfig",
     "create_default_cascade_stages",
 ]  # fmt: skip
 
@@ -248,6 +249,39 @@ class LocalConfig(Model):
     verifier_deadline_s: float = Field(20.0, gt=0.0)
 
 
+class VerlConfig(Model):
+    """The cluster engine: verl on Ray. What is said of a GPU holds of a rank where there is none.
+
+    `platform: cpu` runs the whole path without GPUs, for tests and dry runs, with the
+    `transformers` rollout. `offload` keeps weights and moments in main memory between uses.
+    Without `ray_address` the job brings its own Ray, on this machine.
+    """
+
+    nodes: int = Field(1, ge=1)
+    gpus_per_node: int = Field(8, ge=1)
+    ray_address: str | None = None
+    platform: Literal["cuda", "cpu"] = "cuda"
+    rollout: Literal["auto", "vllm", "transformers"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    tensor_parallel: int = Field(1, ge=1)
+    gpu_memory: float = Field(0.5, gt=0.0, lt=1.0)
+    micro_batch_tokens: int = Field(16384, ge=1)
+    sample_batch: int = Field(256, ge=1)
+    gradient_checkpointing: bool = True
+    offload: bool = False
+    verifier_workers: int = Field(8, ge=1)
+    verifier_deadline_s: float = Field(20.0, gt=0.0)
+    heartbeat_s: float = Field(1800.0, gt=0.0)
+    """A job that reports nothing for so long is ended."""
+    retries: int = Field(2, ge=0)
+    """How often a stage whose job failed goes on from its last checkpoint."""
+
+    @property
+    def ranks(self) -> int:
+        """Trainer processes, one a GPU."""
+        return self.nodes * self.gpus_per_node
+
+
 class TrackerConfig(Model):
     """What is written beside the event log. Cannot change weights."""
 
@@ -267,6 +301,7 @@ class CascadeRLConfig(Model):
     benchmarks: tuple[BenchmarkConfig, ...] = ()
     chat: ChatConfig = ChatConfig()
     local: LocalConfig = LocalConfig()
+    verl: VerlConfig = VerlConfig()
     trackers: TrackerConfig = TrackerConfig()
     allow_overlap: tuple[str, ...] = ()
     """Pairs of sets that may share prompts, `STAGE:OTHER`; other pairs are refused (`overlap`)."""

@@ -39,6 +39,7 @@ NOT_WEIGHTS = {
 }  # fmt: skip
 """Stage settings that are in the key in another form, or cannot change weights."""
 NOT_NUMERIC = {"verifier_workers", "verifier_deadline_s"}
+NOT_VERL_NUMERIC = NOT_NUMERIC | {"ray_address", "gpu_memory", "heartbeat_s", "retries", "offload"}
 
 
 def make_plan(config: CascadeRLConfig, rolled_back: Collection[str] = ()) -> Plan:
@@ -189,7 +190,7 @@ def _planned(
         "rewards": combine.VERSION if stage.kind == "rl" else None,
         "curriculum": curriculum.VERSION,
         "engine": engine,
-        "numerics": _numerics(config),
+        "numerics": _numerics(config) if engine == "local" else _verl_numerics(config),
         "blocks": [dict(config.algorithm), dict(config.actor_rollout_ref)],
     }
     return PlannedStage(
@@ -208,6 +209,11 @@ def _planned(
 def _numerics(config: CascadeRLConfig) -> dict[str, Any]:
     settings = config.local.model_dump(mode="json", exclude=NOT_NUMERIC)
     return settings | {"version": engine_base.VERSION}
+
+
+def _verl_numerics(config: CascadeRLConfig) -> dict[str, Any]:
+    settings = config.verl.model_dump(mode="json", exclude=NOT_VERL_NUMERIC)
+    return settings | {"version": engine_base.VERL_VERSION}
 
 
 def _inputs(stage: AnyStage, planned: Sequence[PlannedStage]) -> dict[str, str]:

@@ -101,14 +101,18 @@ class CascadedRLTrainer:
 def make_engines(config: CascadeRLConfig) -> Mapping[str, Engine]:
     """The engines that this config's stages name. Raises ConfigError for one not installed."""
     names = {stage.engine or config.engine for stage in config.stages}
+    found: dict[str, Engine] = {}
     if "verl" in names:
-        raise ConfigError(
-            "a stage asks for engine verl, which this version does not have yet",
-            hint="run it on one machine:  --engine local",
-        )
-    from cascade_rl.engines.local.engine import LocalEngine  # torch: only when training
+        from cascade_rl.engines.verl.checks import check_cascade
+        from cascade_rl.engines.verl.engine import VerlEngine
 
-    return {"local": LocalEngine()}
+        check_cascade(config)
+        found["verl"] = VerlEngine()
+    if "local" in names:
+        from cascade_rl.engines.local.engine import LocalEngine  # torch: only when training
+
+        found["local"] = LocalEngine()
+    return found
 
 
 def refuse_weak_sandbox(config: CascadeRLConfig) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from cascade_rl import curriculum
 from cascade_rl.config import FilterConfig, RewardConfig, StageConfig, VerifierConfig
+from cascade_rl.engines.local import rollout
 from cascade_rl.engines.local.judging import Judging, journal_key, reward_spec
 from cascade_rl.engines.local.metrics import batch_metrics, rollout_rows
 from cascade_rl.engines.local.rl import rows_of
@@ -77,7 +78,7 @@ def learning_group(
     group = Group(comma_problems(1)[0], None, completions)
     signals = [Signals(v, truncated=c) for v, c in zip(verdicts, cut, strict=True)]
     rewards = roller._judging.rewards([group], [signals])
-    return roller._learning_group(group, (1, 2), signals, rewards[0])
+    return rollout.learning_group(config, group, (1, 2), signals, rewards[0])
 
 
 VERDICTS = [right(), wrong("no"), right()]

@@ -37,6 +37,7 @@ def run(
         loaded.select(name)  # an unknown stage is said before anything is touched
     if dry_run:
         show_plan(loaded, output)
+        _show_commands(loaded, output)
         return 0
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         from cascade_rl.engines.local import sharded
@@ -49,6 +50,38 @@ def run(
         finally:
             sharded.end()
     return _run(loaded, output, only, resume)
+
+
+def _show_commands(loaded: CascadeRLConfig, output: Path) -> None:
+    """Print the command of every stage that verl trains, as it will be started."""
+    import shlex
+
+    from cascade_rl.blocks import own_blocks
+    from cascade_rl.config import StageConfig
+    from cascade_rl.engines.verl.job import SCRATCH, Job
+    from cascade_rl.engines.verl.settings import command, environment
+    from cascade_rl.graph import StartModel
+    from cascade_rl.plan import make_plan
+
+    plan = make_plan(loaded)
+    screen = console()
+    for stage in plan.stages:
+        if stage.engine != "verl" or not isinstance(stage.config, StageConfig):
+            continue
+        parent = plan.by_key(stage.parent)
+        stages = (output / "stages").resolve()
+        start = (
+            Path(parent.source)
+            if isinstance(parent, StartModel)
+            else stages / parent.directory / "model"
+        )
+        job = Job(
+            stages / stage.directory / SCRATCH, stage.key, stage.seed, stage.config,
+            plan.config.chat, plan.config.verl, start, None, own_blocks(plan.config),
+        )  # fmt: skip
+        values = [f"{key}={shlex.quote(value)}" for key, value in environment(job).items()]
+        line = " ".join([*values, shlex.join(command(job))])
+        screen.print(f"\n{stage.name}:\n{line}", soft_wrap=True, markup=False)
 
 
 def _run(loaded: CascadeRLConfig, output: Path, only: list[str], resume: str | None) -> int:

@@ -7,15 +7,18 @@ resumable, journaled and atomically committed without knowing how.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from cascade_rl.config import AnyStage, BenchmarkConfig, ChatConfig, LocalConfig
+from cascade_rl.config import AnyStage, BenchmarkConfig, ChatConfig, LocalConfig, VerlConfig
 from cascade_rl.types import Checkpoint, Problem, Row, Sample, Verdict, Verifier
 
 VERSION = "2"
 """Part of every stage's key. Raise it when the local engine would give other numbers."""
+
+VERL_VERSION = "1"
+"""The same for the cluster engine."""
 
 Evaluate = Callable[[int, Path], None]
 """Called with (step, model directory) every `eval_every` steps; the results are stored."""
@@ -35,6 +38,8 @@ class StageJob:
     chat: ChatConfig
     local: LocalConfig
     evaluate: Evaluate | None = None
+    verl: VerlConfig = field(default_factory=VerlConfig)
+    blocks: Mapping[str, Any] = field(default_factory=dict)  # verl's own settings, dotted
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,9 @@ class Workspace(Protocol):
 
     def export(self, step: int, write: Callable[[Path], None]) -> Checkpoint:
         """Write the stage's final Hugging Face model directory atomically, and digest it."""
+
+    def scratch(self) -> Path:
+        """An empty directory for an engine's own processes; its checkpoints may be moved away."""
 
     def rewind(self, step: int) -> None:
         """Drop events and rollouts of steps after `step`; called once when training starts."""

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from cascade_rl.blocks import own_blocks
 from cascade_rl.config import BUILTIN, ChatConfig
 from cascade_rl.configfile import resolved_yaml
 from cascade_rl.data.rows import read_rows, write_rows
@@ -211,6 +212,8 @@ class Store(Run):
             seed=stage.seed,
             chat=plan.config.chat,
             local=plan.config.local,
+            verl=plan.config.verl,
+            blocks=own_blocks(plan.config) if stage.engine == "verl" else {},
             evaluate=evaluate if stage.config.eval_every else None,
         )
 

@@ -94,6 +94,13 @@ class StageWorkspace:
         write_directory(path, write)
         return Checkpoint(self._key, step, path, weights_digest(path))
 
+    def scratch(self) -> Path:
+        """An empty directory, which goes when the stage's directory is opened again."""
+        path = self._directory / "scratch.tmp"
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+        return path
+
     def rewind(self, step: int) -> None:
         """Drop events and rollouts of steps after `step`."""
         if self._events_file.exists():

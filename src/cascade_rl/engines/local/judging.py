@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 from cascade_rl.config import StageConfig, VerifierConfig
 from cascade_rl.engines.base import Workspace
-from cascade_rl.errors import TrainingError
+from cascade_rl.errors import ConfigError, TrainingError
 from cascade_rl.rewards import RewardSpec, VerifierPool, rewards_of
+from cascade_rl.rewards.judge_endpoint import JudgeEndpoint
 from cascade_rl.rewards.pool import Ticket
+from cascade_rl.rewards.remote import RemoteScorer
 from cascade_rl.types import Completion, Group, Problem, Scorer, Signals, Verdict, Verifier
 from cascade_rl.verifiers import VERIFIER_VERSIONS, mixed_language, verifier_for, verify_swe
 
@@ -39,13 +42,8 @@ class Judging:
         self.pool = pool
         self._workspace, self._scorers = workspace, scorers
         self._spec = reward_spec(config)
-        self._verify_swe: Verifier = partial(
-            verify_swe,
-            similarity=config.reward.swe_lexical,
-            identical=config.reward.swe_identical,
-        )
         self._options = config.verifier_options
-        self._verifier = verifier_for("auto", self._options)
+        self._verifiers = stage_verifiers(config)
         self._tickets: dict[Place, tuple[str, Ticket | Verdict]] = {}
         self._asked: dict[str, Ticket | Verdict] = {}
 
@@ -55,36 +53,20 @@ class Judging:
             return
         key = journal_key(problem, completion.text, self._options)
         known = self._workspace.verdict(key) or self._asked.get(key)
-        verifier = self._verify_swe if problem.domain == "swe" else self._verifier
-        found = known or self.pool.submit(verifier, problem, completion.text)
+        verify = self._verifiers["swe" if problem.domain == "swe" else "auto"]
+        found = known or self.pool.submit(verify, problem, completion.text)
         self._asked[key] = found  # the same answer twice in a round is judged once
         self._tickets[place] = (key, found)
 
     def signals(self, groups: Sequence[Group]) -> list[list[Signals]]:
         """Signals [P][G] of a round whose completions were all submitted."""
         verdicts = self._gather()
-        places = [(i, j) for i, g in enumerate(groups) for j in range(len(g.completions_G))]
-        preferences = self._ask(
-            "reward_model", groups, [p for p in places if self._preferred(groups[p[0]])]
-        )
-        unclear = [p for p in places if p in verdicts and verdicts[p].status == "partial"]
-        if self._spec.swe_similarity == "lexical":
-            unclear = []  # nobody would read what a judge says
-        judged = self._ask(
-            "judge", groups, [p for p in unclear if groups[p[0]].problem.domain == "swe"]
-        )
-
-        def signal(i: int, j: int) -> Signals:
-            completion = groups[i].completions_G[j]
-            return Signals(
-                verdict=verdicts.get((i, j)),
-                preference=preferences.get((i, j)),
-                judge=judged.get((i, j)),
-                mixed_language=mixed_language(groups[i].problem.prompt, completion.text),
-                truncated=completion.finish == "length",
-            )
-
-        return [[signal(i, j) for j in range(len(g.completions_G))] for i, g in enumerate(groups)]
+        mixed = {
+            (i, j): mixed_language(group.problem.prompt, completion.text)
+            for i, group in enumerate(groups)
+            for j, completion in enumerate(group.completions_G)
+        }
+        return signals_of(self._spec, self._scorers, groups, verdicts, mixed)
 
     def rewards(
         self, groups: Sequence[Group], signals_PG: Sequence[Sequence[Signals]]
@@ -110,25 +92,86 @@ class Judging:
         self._asked.clear()
         return found
 
-    def _preferred(self, group: Group) -> bool:
-        kind = self._spec.kind
-        return kind in ("preference", "gated_if") or (
-            kind == "auto" and group.problem.domain == "chat"
+
+def signals_of(
+    spec: RewardSpec,
+    scorers: Mapping[str, Scorer],
+    groups: Sequence[Group],
+    verdicts: Mapping[Place, Verdict],
+    mixed: Mapping[Place, bool],
+) -> list[list[Signals]]:
+    """Signals [P][G]: what is known of each place, and what the scorers say of it."""
+    places = [(i, j) for i, g in enumerate(groups) for j in range(len(g.completions_G))]
+    chosen = [p for p in places if _preferred(spec, groups[p[0]])]
+    preferences = _ask(scorers, "reward_model", groups, chosen)
+    unclear = [p for p in places if p in verdicts and verdicts[p].status == "partial"]
+    if spec.swe_similarity == "lexical":
+        unclear = []  # nobody would read what a judge says
+    unclear = [p for p in unclear if groups[p[0]].problem.domain == "swe"]
+    judged = _ask(scorers, "judge", groups, unclear)
+
+    def signal(i: int, j: int) -> Signals:
+        return Signals(
+            verdict=verdicts.get((i, j)),
+            preference=preferences.get((i, j)),
+            judge=judged.get((i, j)),
+            mixed_language=mixed[i, j],
+            truncated=groups[i].completions_G[j].finish == "length",
         )
 
-    def _ask(
-        self, role: str, groups: Sequence[Group], places: Sequence[Place]
-    ) -> dict[Place, float]:
-        if role not in self._scorers or not places:
-            return {}
-        items = [(groups[i].problem, groups[i].completions_G[j].text) for i, j in places]
-        scores = self._scorers[role](items)
-        if len(scores) >= FEW and not any(map(math.isfinite, scores)):
-            raise TrainingError(
-                f"the {role} scored none of {len(scores)} answers",
-                hint="is its server up, and does its context hold the answers?",
-            )
-        return dict(zip(places, scores, strict=True))
+    return [[signal(i, j) for j in range(len(g.completions_G))] for i, g in enumerate(groups)]
+
+
+def _preferred(spec: RewardSpec, group: Group) -> bool:
+    return spec.kind in ("preference", "gated_if") or (
+        spec.kind == "auto" and group.problem.domain == "chat"
+    )
+
+
+def _ask(
+    scorers: Mapping[str, Scorer], role: str, groups: Sequence[Group], places: Sequence[Place]
+) -> dict[Place, float]:
+    if role not in scorers or not places:
+        return {}
+    items = [(groups[i].problem, groups[i].completions_G[j].text) for i, j in places]
+    scores = scorers[role](items)
+    if len(scores) >= FEW and not any(map(math.isfinite, scores)):
+        raise TrainingError(
+            f"the {role} scored none of {len(scores)} answers",
+            hint="is its server up, and does its context hold the answers?",
+        )
+    return dict(zip(places, scores, strict=True))
+
+
+def stage_verifiers(config: StageConfig) -> Mapping[str, Verifier]:
+    """The verifier of SWE rows, with the stage's similarity, and that of all others."""
+    swe = partial(
+        verify_swe, similarity=config.reward.swe_lexical, identical=config.reward.swe_identical
+    )
+    return {"swe": swe, "auto": verifier_for("auto", config.verifier_options)}
+
+
+def served_scorers(config: StageConfig) -> dict[str, Scorer]:
+    """The scorers that the stage names by a server's address, by role."""
+    found: dict[str, Scorer] = {}
+    if (url := config.reward.judge_url) is not None:
+        key = os.environ.get("CASCADE_JUDGE_API_KEY", "")
+        found["judge"] = JudgeEndpoint(url, config.reward.judge_model, api_key=key)
+    if config.reward.model_url is not None:
+        found["reward_model"] = RemoteScorer(config.reward.model_url)
+    return found
+
+
+def check_reward_model(config: StageConfig, problems: Sequence[Problem], there: bool) -> None:
+    """Refuse a stage that a reward model rewards and that has none."""
+    preferred = config.reward_kind in ("preference", "gated_if") or (
+        config.reward_kind == "auto" and any(p.domain == "chat" for p in problems)
+    )
+    if preferred and not there:
+        raise ConfigError(
+            f"stage {config.name} is rewarded by a reward model and has none",
+            hint="name a reward_model stage:  inputs: {reward_model: NAME}",
+        )
 
 
 def reward_spec(config: StageConfig) -> RewardSpec:

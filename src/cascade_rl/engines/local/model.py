@@ -108,6 +108,12 @@ def load_tokenizer(path: Path, chat: ChatConfig = DEFAULT_CHAT) -> Any:
     return tokenizer
 
 
+def context_of(path: Path) -> int:
+    """Longest sequence the positions of a model directory allow, in tokens."""
+    config = AutoConfig.from_pretrained(path, local_files_only=True)
+    return int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
+
+
 def load_model(
     path: Path,
     chat: ChatConfig,

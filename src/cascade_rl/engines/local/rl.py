@@ -6,7 +6,6 @@ on-policy. Groups that cannot move the weights are counted but never run through
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from cascade_rl.curriculum import CurriculumState
 from cascade_rl.engines.base import StageJob, Workspace
 from cascade_rl.engines.local.batches import Row
 from cascade_rl.engines.local.encoder import check_prompts, fixed_modes
-from cascade_rl.engines.local.judging import Judging
+from cascade_rl.engines.local.judging import Judging, check_reward_model, served_scorers
 from cascade_rl.engines.local.learner import Update
 from cascade_rl.engines.local.metrics import batch_metrics, rollout_rows, sampling_metrics
 from cascade_rl.engines.local.objectives import PolicyObjective, token_weights
@@ -32,8 +31,6 @@ from cascade_rl.engines.local.workers import Team
 from cascade_rl.engines.scorer import load_scorers
 from cascade_rl.errors import ConfigError
 from cascade_rl.rewards import VerifierPool
-from cascade_rl.rewards.judge_endpoint import JudgeEndpoint
-from cascade_rl.rewards.remote import RemoteScorer
 from cascade_rl.types import Checkpoint, Mode, Problem
 from cascade_rl.verifiers import refuse_what_is_missing
 
@@ -51,20 +48,8 @@ def train_rl(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
     refuse_what_is_missing(problems)
     session = Session(team, job, workspace, "language")
     state = first_state(session, config, problems)
-    scorers = load_scorers(job.inputs, team)
-    if (url := config.reward.judge_url) is not None:
-        key = os.environ.get("CASCADE_JUDGE_API_KEY", "")
-        scorers["judge"] = JudgeEndpoint(url, config.reward.judge_model, api_key=key)
-    if config.reward.model_url is not None:
-        scorers["reward_model"] = RemoteScorer(config.reward.model_url)
-    preferred = config.reward_kind in ("preference", "gated_if") or (
-        config.reward_kind == "auto" and any(p.domain == "chat" for p in problems)
-    )
-    if preferred and "reward_model" not in scorers:
-        raise ConfigError(
-            f"stage {config.name} is rewarded by a reward model and has none",
-            hint="name a reward_model stage:  inputs: {reward_model: NAME}",
-        )
+    scorers = {**load_scorers(job.inputs, team), **served_scorers(config)}
+    check_reward_model(config, problems, "reward_model" in scorers)
     if config.kl_coef:
         team.load("reference", Loading(job.start.path, job.chat))
     with VerifierPool(

@@ -150,7 +150,7 @@ class Roller:
         began = time.perf_counter()
         rewards_PG = self._judging.rewards(round_.groups, round_.signals_PG)
         found = [
-            self._learning_group(group, prompt, signals, rewards)
+            learning_group(self._config, group, prompt, signals, rewards)
             for group, prompt, signals, rewards in zip(
                 round_.groups, round_.prompts, round_.signals_PG, rewards_PG, strict=True
             )
@@ -158,30 +158,30 @@ class Roller:
         batch.seconds_score += time.perf_counter() - began
         return found
 
-    def _learning_group(
-        self,
-        group: Group,
-        prompt_ids: tuple[int, ...],
-        signals_G: Sequence[Signals],
-        rewards_G: Sequence[float | None],
-    ) -> LearningGroup:
-        """Apply the overlong policy, then normalise within the group.
 
-        `exclude` takes a truncated completion out of statistics and loss, `mask_loss` out of
-        the loss alone; `zero` is part of the reward.
-        """
-        overlong = self._config.overlong
-        kept_G = [
-            None if signals.truncated and overlong == "exclude" else reward
-            for signals, reward in zip(signals_G, rewards_G, strict=True)
-        ]
-        learns_G = [
-            reward is not None and not (signals.truncated and overlong == "mask_loss")
-            for signals, reward in zip(signals_G, kept_G, strict=True)
-        ]
-        advantages_G = group_advantages(kept_G, self._config.norm_adv_by_std)
-        scored = ScoredGroup(group, tuple(signals_G), tuple(kept_G))
-        return LearningGroup(scored, prompt_ids, tuple(advantages_G), tuple(learns_G))
+def learning_group(
+    config: StageConfig,
+    group: Group,
+    prompt_ids: tuple[int, ...],
+    signals_G: Sequence[Signals],
+    rewards_G: Sequence[float | None],
+) -> LearningGroup:
+    """Apply the overlong policy, then normalise within the group.
+
+    `exclude` takes a truncated completion out of statistics and loss, `mask_loss` out of
+    the loss alone; `zero` is part of the reward.
+    """
+    kept_G = [
+        None if signals.truncated and config.overlong == "exclude" else reward
+        for signals, reward in zip(signals_G, rewards_G, strict=True)
+    ]
+    learns_G = [
+        reward is not None and not (signals.truncated and config.overlong == "mask_loss")
+        for signals, reward in zip(signals_G, kept_G, strict=True)
+    ]
+    advantages_G = group_advantages(kept_G, config.norm_adv_by_std)
+    scored = ScoredGroup(group, tuple(signals_G), tuple(kept_G))
+    return LearningGroup(scored, prompt_ids, tuple(advantages_G), tuple(learns_G))
 
 
 def outcomes_of(groups: Sequence[LearningGroup]) -> dict[str, list[bool | None]]:
