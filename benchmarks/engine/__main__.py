@@ -8,9 +8,9 @@ published objective, beta 0, one update on the batch, loss over its tokens. Firs
 over three seeds, and their rewards must agree, or no rate is quoted. Seconds are of processor time;
 each side has the dtype it is fastest in.
 
-A bar has what is asked of it and what was reached before, where that is less: a figure between the
-two is UNDER. Beside it stands what a step would reach that were its matrix products and nothing
-else. Exit status 1 where a figure is under both.
+A figure that misses what is asked, but not what was reached before, is UNDER instead of a MISS.
+Beside it stands what a step would reach that were its matrix products and nothing else. Exit
+status 1 where a figure is either.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def main() -> int:
         if not given.skip_curves and given.device == "cpu":
             bars.append(curves(work_of("1M", folder, "ragged", given.device)))
             print(bars[-1], flush=True)
-            if bars[-1].mark == "MISS":
+            if bars[-1].mark != "ok":
                 return 1
         for size in given.sizes:
             dtypes = fastest(size, folder, given.device)
@@ -229,7 +229,7 @@ def main() -> int:
                 for bar in found:
                     print(bar, flush=True)
                 bars += found
-    return 1 if any(bar.mark == "MISS" for bar in bars) else 0
+    return 0 if all(bar.mark == "ok" for bar in bars) else 1
 
 
 if __name__ == "__main__":
