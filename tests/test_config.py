@@ -127,6 +127,13 @@ def test_a_stages_own_value_wins_over_the_block() -> None:
     assert (stage.rollout_n, stage.temperature) == (4, 1.0)
 
 
+def test_settings_leave_to_the_blocks_what_they_do_not_name() -> None:
+    values = {"stages": [STAGE], "actor_rollout_ref": {"rollout": {"n": 16, "temperature": 1.0}}}
+    [stage] = with_blocks(parse_config(values, ["seed=7", "math_rl.rollout_n=4"])).stages
+    assert isinstance(stage, StageConfig)
+    assert (stage.rollout_n, stage.temperature) == (4, 1.0)
+
+
 def test_a_local_stage_refuses_a_verl_only_setting_by_name() -> None:
     config = config_of(actor_rollout_ref={"actor": {"strategy": "fsdp2"}})
     with pytest.raises(ConfigError, match=r"actor_rollout_ref\.actor\.strategy"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,30 @@ def test_a_trainer_with_nowhere_to_write_says_how_to_name_a_place(folder: Path) 
     config = config_of(folder).model_copy(update={"cascade_checkpoint_dir": None})
     with pytest.raises(ConfigError, match="cascade_checkpoint_dir"):
         CascadedRLTrainer(cascade_config=config)
+
+
+@dataclass
+class Pools:
+    """As verl's ResourcePoolManager: processes of every node, by the pool's name."""
+
+    resource_pool_spec: dict[str, list[int]]
+
+
+def test_a_resource_pool_says_how_many_nodes_and_gpus_a_stage_on_verl_has(folder: Path) -> None:
+    config = config_of(folder).model_copy(update={"engine": "verl"})
+    made = CascadedRLTrainer(
+        cascade_config=config,
+        role_worker_mapping={"actor": object},
+        resource_pool_manager=Pools({"global_pool": [4, 4]}),
+    )
+    assert (made.config.verl.nodes, made.config.verl.gpus_per_node) == (2, 4)
+    assert CascadedRLTrainer(cascade_config=config).config == config
+    local = config_of(folder)
+    assert CascadedRLTrainer(local, None, {}, Pools({"a": [1], "b": [1]})).config == local
+
+
+@pytest.mark.parametrize("spec", [{"a": [8], "b": [8]}, {"a": [8, 4]}, {}])
+def test_pools_that_are_not_one_are_refused(folder: Path, spec: dict[str, list[int]]) -> None:
+    config = config_of(folder).model_copy(update={"engine": "verl"})
+    with pytest.raises(ConfigError, match="expected one pool"):
+        CascadedRLTrainer(cascade_config=config, resource_pool_manager=Pools(spec))

@@ -26,13 +26,15 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from cascade_rl.errors import ConfigError, DataError
-from cascade_rl.types import Message, Mode, ToolCall
+from cascade_rl.types import Domain, Message, Mode, Problem, ToolCall
 
 IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
 END_OF_TEXT = "<|endoftext|>"
 THINK_OPEN = "<think>"
 THINK_CLOSE = "</think>"
+ANSWERED_AFTER_THOUGHT: frozenset[Domain] = frozenset(("math", "code", "swe", "tool_calls"))
+"""Domains where a thinking completion without `</think>` has no answer."""
 CALL_OPEN = "<tool_call>"
 CALL_CLOSE = "</tool_call>"
 DEFAULT_SYSTEM = "You are a helpful and harmless assistant."
@@ -168,7 +170,7 @@ def _turns(
     given = messages[0].content if messages and messages[0].role == "system" else system
     turns: list[tuple[str, str]] = []
     if given is not None or tools:
-        parts = [part for part in (given, _tools_section(tools)) if part]
+        parts = [part for part in (given, tools_section(tools)) if part]
         turns.append(("system\n", "\n\n".join(parts)))
     rest = list(enumerate(messages))[1 if messages and messages[0].role == "system" else 0 :]
     for is_tool, run in groupby(rest, key=lambda pair: pair[1].role == "tool"):
@@ -196,7 +198,8 @@ def assistant_text(message: Message, keep_thought: bool = True) -> str:
     return block + "\n".join(([content] if content else []) + calls)
 
 
-def _tools_section(tools: Sequence[Mapping[str, Any]]) -> str:
+def tools_section(tools: Sequence[Mapping[str, Any]]) -> str:
+    """What the system turn says of tools, signatures in JSON; empty without any."""
     if not tools:
         return ""
     return TOOLS_HEADER + "\n".join(_json(dict(tool)) for tool in tools) + TOOLS_FOOTER
@@ -388,3 +391,14 @@ _JINJA = """\
 """
 
 JINJA_TEMPLATE = jinja_template()
+
+
+def fixed_modes(problems: Sequence[Problem]) -> Mapping[str, Mode]:
+    """Modes that rows fix: `extra["mode"]`, or the one its last user turn has."""
+    found: dict[str, Mode] = {}
+    for problem in problems:
+        users = [message.mode for message in problem.prompt if message.role == "user"]
+        mode = problem.extra.get("mode") or (users[-1] if users else None)
+        if mode is not None:
+            found[problem.id] = mode
+    return found

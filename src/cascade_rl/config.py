@@ -229,11 +229,11 @@ class ChatConfig(Model):
 
 
 class LocalConfig(Model):
-    """The one-machine engine. Everything here but `verifier_workers` changes the numbers.
+    """The one-machine engine. All but `verifier_*` and `sampler_memory` changes the numbers.
 
     `processes` share each step's sampling and gradients; each computes on `threads` threads.
     `sampler: auto` takes vLLM on a GPU where it is installed, and gives it `sampler_memory` of
-    the GPU's memory.
+    the GPU's memory. What `auto` comes to is not in a stage's key: it differs by machine.
     """
 
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -56,8 +56,11 @@ def parse_config(
 
 
 def with_settings(config: CascadeRLConfig, sets: Sequence[str]) -> dict[str, Any]:
-    """Plain values of `config` after `key=value` or `stage_or_family.key=value` settings."""
-    values = config.model_dump(mode="json")
+    """Plain values of `config` after `key=value` or `stage_or_family.key=value` settings.
+
+    What was not set stays unset, so that the blocks of verl's settings still fill it.
+    """
+    values = config.model_dump(mode="json", exclude_unset=True)
     for setting in sets:
         key, equals, text = setting.partition("=")
         if not equals:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from cascade_rl.config import AnyStage, CascadeRLConfig
 
@@ -29,6 +29,7 @@ class StartModel:
     data_seed: int
 
     name = "start"
+    role: ClassVar[StageRole] = "policy"
 
     @property
     def directory(self) -> str:

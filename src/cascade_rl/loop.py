@@ -10,14 +10,14 @@ One rule: what is finished is never trained again, so the same command continues
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cascade_rl.config import BenchmarkConfig, CascadeRLConfig
 from cascade_rl.digests import weights_digest
 from cascade_rl.engines.base import Engine, Evaluate, EvaluationJob
 from cascade_rl.errors import ConfigError, GateFailed
-from cascade_rl.evaluation.benchmarks import verifier_of
+from cascade_rl.evaluation.benchmarks import parts_of, verifier_of
 from cascade_rl.evaluation.ledger import build_ledger, drops
 from cascade_rl.graph import Plan, PlannedStage, StartModel
 from cascade_rl.plan import Protocols, make_plan, protocols
@@ -39,15 +39,22 @@ def run_cascade(
     benchmarks = protocols(config)
     store.record_plan(plan, [(b.name, digest) for b, digest in benchmarks])
     check_selection(plan, store, only)
-    start_engine = engines[plan.stages[0].engine]
-    evaluate_missing(plan, plan.start, benchmarks, start_engine, store)
     for stage in selected(plan, only):
         engine = engines[stage.engine]
         if not store.committed(plan, stage):
-            job = store.job(plan, stage, midway(plan, stage, benchmarks, engine, store))
+            if not answers_for_its_start(plan, stage):
+                evaluate_missing(plan, plan.start, benchmarks, engine, store)
+            job = store.job(
+                plan,
+                stage,
+                midway(plan, stage, benchmarks, engine, store),
+                expected(plan, stage, benchmarks, store),
+                expected(plan, plan.start, benchmarks, store),
+            )
             with store.timed(stage.name, "training"):
                 checkpoint = engine.train(job, store.workspace(stage))
             store.commit(plan, stage, checkpoint)
+        evaluate_missing(plan, plan.start, benchmarks, engine, store)
         if stage.role == "policy":
             evaluate_missing(plan, stage, benchmarks, engine, store)
             if not passes(stage, store):
@@ -122,18 +129,42 @@ def evaluate_one(
     store: Store,
 ) -> None:
     """One benchmark on one model into one file."""
-    job = EvaluationJob(
+    job = evaluation_job(plan, benchmark, store)
+    header = {
+        "benchmark": benchmark.model_dump(mode="json"),
+        "weights_digest": checkpoint.weights_digest,
+        "parts": parts_of(job.problems),
+    }
+    store.write_evaluation(path, header, engine.evaluate(checkpoint, job))
+
+
+def evaluation_job(plan: Plan, benchmark: BenchmarkConfig, store: Store) -> EvaluationJob:
+    """A benchmark with its problems."""
+    return EvaluationJob(
         benchmark=benchmark,
         problems=store.problems(benchmark.file, plan.config.data_seed, benchmark.limit),
         verifier=verifier_of(benchmark),
         chat=plan.config.chat,
         local=plan.config.local,
     )
-    header = {
-        "benchmark": benchmark.model_dump(mode="json"),
-        "weights_digest": checkpoint.weights_digest,
-    }
-    store.write_evaluation(path, header, engine.evaluate(checkpoint, job))
+
+
+def answers_for_its_start(plan: Plan, stage: PlannedStage) -> bool:
+    """Whether the stage's job is the first to have the start model's weights on a cluster."""
+    return stage.engine == "verl" and stage.config.kind == "rl" and stage.parent == plan.start.key
+
+
+def expected(
+    plan: Plan, model: PlannedStage | StartModel, benchmarks: Protocols, store: Store
+) -> Callable[[], list[EvaluationJob]]:
+    """What a policy will be asked and was not asked yet; problems are read when it is called."""
+    asked = [
+        benchmark
+        for benchmark, digest in benchmarks
+        if model.role == "policy"
+        and store.evaluation(model.name, model.key, benchmark.name, digest) is None
+    ]
+    return lambda: [evaluation_job(plan, benchmark, store) for benchmark in asked]
 
 
 def midway(

@@ -165,7 +165,8 @@ def check_overlap(config: CascadeRLConfig) -> None:
     raise ConfigError(
         "\n  ".join(lines),
         hint="drop these rows:  cascade data decontaminate --config CONFIG --out DIR  "
-        "(evaluation), cascade data dedup  (SFT and RL)\n"
+        "(evaluation), cascade data dedup  (SFT and RL), "
+        "cascade data curate --preset rlhf_prompts  (RLHF)\n"
         f"or allow it by name:  --set 'allow_overlap=[{names}]'",
     )
 

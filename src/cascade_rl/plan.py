@@ -27,6 +27,7 @@ from cascade_rl.engines import base as engine_base
 from cascade_rl.errors import ConfigError, DataError
 from cascade_rl.evaluation.benchmarks import protocol_digest, verifier_of
 from cascade_rl.graph import Plan, PlannedStage, StartModel
+from cascade_rl.needed import refuse_missing
 from cascade_rl.overlap import check_overlap
 from cascade_rl.rewards import combine
 
@@ -38,7 +39,7 @@ NOT_WEIGHTS = {
     "eval_every", "save_every", "infra_limit",
 }  # fmt: skip
 """Stage settings that are in the key in another form, or cannot change weights."""
-NOT_NUMERIC = {"verifier_workers", "verifier_deadline_s"}
+NOT_NUMERIC = {"verifier_workers", "verifier_deadline_s", "sampler_memory"}
 NOT_VERL_NUMERIC = NOT_NUMERIC | {"ray_address", "gpu_memory", "heartbeat_s", "retries", "offload"}
 
 
@@ -48,6 +49,7 @@ def make_plan(config: CascadeRLConfig, rolled_back: Collection[str] = ()) -> Pla
     Raises ConfigError or DataError, naming the edge, before anything is trained.
     """
     config = with_blocks(config)
+    refuse_missing(config)
     start = start_model(config)
     planned: list[PlannedStage] = []
     skipped: list[PlannedStage] = []
@@ -123,8 +125,8 @@ def _existing(name: str) -> Path:
     path = Path(name)
     if not path.exists():
         raise DataError(
-            f"{path} does not exist; a stage or benchmark of this config reads it",
-            hint="make it with  cascade data,  or point train_files / file at the right place",
+            f"{path} does not exist; a benchmark of this config reads it",
+            hint="make it with  cascade data prepare,  or point test_file at the right place",
         )
     return path
 

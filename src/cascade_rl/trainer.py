@@ -28,7 +28,9 @@ class CascadedRLTrainer:
     """Train a whole cascade.
 
     `tokenizer`, where given, must have the start model's vocabulary. `role_worker_mapping` and
-    `resource_pool_manager` are verl's and optional; the local engine has no use for them.
+    `resource_pool_manager` are verl's and optional. For stages on verl the pool says how many nodes
+    and GPUs there are, in the place of `config.verl`; a job makes its workers itself, so that the
+    mapping is taken and not looked at. The local engine has no use for either.
     `output` defaults to the config's `cascade_checkpoint_dir`.
     """
 
@@ -48,7 +50,7 @@ class CascadedRLTrainer:
                 "there is nowhere to write: no output directory was given",
                 hint='CascadeRLConfig(..., cascade_checkpoint_dir="./checkpoints")',
             )
-        self.config = cascade_config
+        self.config = pooled(cascade_config, resource_pool_manager)
         self.tokenizer = tokenizer
         self.output = Path(target)
         self.listeners = listeners
@@ -98,21 +100,39 @@ class CascadedRLTrainer:
             )
 
 
+def pooled(config: CascadeRLConfig, manager: Any) -> CascadeRLConfig:
+    """The config with the nodes and GPUs of verl's `ResourcePoolManager`; as it is without one.
+
+    Raises ConfigError where a stage runs on verl and the pools are not one, alike on every node.
+    """
+    on_verl = any((stage.engine or config.engine) == "verl" for stage in config.stages)
+    if manager is None or not on_verl:
+        return config
+    spec = getattr(manager, "resource_pool_spec", None)
+    pools = [list(pool) for pool in spec.values()] if isinstance(spec, Mapping) else []
+    if len(pools) != 1 or len(set(pools[0])) != 1:
+        raise ConfigError(
+            f"resource_pool_manager has resource_pool_spec {spec!r}; expected one pool, with as "
+            "many GPUs on every node",
+            hint='for example  {"global_pool": [8, 8]},  or leave it out and set  config.verl',
+        )
+    [gpus] = pools
+    machine = {"nodes": len(gpus), "gpus_per_node": gpus[0]}
+    return config.model_copy(update={"verl": config.verl.model_copy(update=machine)})
+
+
 def make_engines(config: CascadeRLConfig) -> Mapping[str, Engine]:
     """The engines that this config's stages name. Raises ConfigError for one not installed."""
-    names = {stage.engine or config.engine for stage in config.stages}
-    found: dict[str, Engine] = {}
-    if "verl" in names:
-        from cascade_rl.engines.verl.checks import check_cascade
-        from cascade_rl.engines.verl.engine import VerlEngine
+    from cascade_rl.engines.local.engine import LocalEngine  # torch: only when training
 
-        check_cascade(config)
-        found["verl"] = VerlEngine()
-    if "local" in names:
-        from cascade_rl.engines.local.engine import LocalEngine  # torch: only when training
+    local = LocalEngine()
+    if all((stage.engine or config.engine) == "local" for stage in config.stages):
+        return {"local": local}
+    from cascade_rl.engines.verl.checks import check_cascade
+    from cascade_rl.engines.verl.engine import VerlEngine
 
-        found["local"] = LocalEngine()
-    return found
+    check_cascade(config)
+    return {"local": local, "verl": VerlEngine(evaluator=local)}
 
 
 def refuse_weak_sandbox(config: CascadeRLConfig) -> None:

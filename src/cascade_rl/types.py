@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
 Mode = Literal["think", "no_think"]
-Domain = Literal["math", "code", "instruction_following", "swe", "chat"]
+Domain = Literal["math", "code", "instruction_following", "swe", "chat", "tool_calls"]
 Finish = Literal["stop", "length"]
 Status = Literal[
     "right", "wrong", "partial",                         # judged on its merits
@@ -122,11 +122,33 @@ class Patch:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedCall:
+    """A call of a right answer: by argument, the values that are right.
+
+    An empty text among them means that the argument may be left out.
+    """
+
+    name: str
+    arguments: Mapping[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Tool calls: the functions on offer, and the calls of a right answer in any order.
+
+    A function has `name`, `description` and `parameters`. Without calls it is right to call none.
+    """
+
+    functions: tuple[Mapping[str, Any], ...]
+    calls: tuple[WantedCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Preference:
     """Chat: no reference; a reward model's score decides."""
 
 
-Reference = Answer | Tests | Constraints | Patch | Preference
+Reference = Answer | Tests | Constraints | Patch | Calls | Preference
 
 
 # --- rows a stage trains on -------------------------------------------------------------------

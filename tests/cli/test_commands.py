@@ -36,6 +36,18 @@ def test_plan_marks_what_differs_from_the_preset(cascade: Cascade) -> None:
     assert lines == ["stages.swe_rl.learning_rate: 2e-06 -> 1e-06"]
 
 
+def test_a_path_that_was_resolved_is_no_difference_from_the_preset(tmp_path: Path) -> None:
+    from cascade_rl.cli.plan import changed
+    from cascade_rl.configfile import resolve_paths
+
+    config = resolve_paths(PRESETS["nemotron-cascade-8b"](), tmp_path)
+    assert changed(config) == []
+    [stage, *rest] = config.stages
+    elsewhere = stage.model_copy(update={"train_files": (str(tmp_path / "other.parquet"),)})
+    [line] = changed(config.model_copy(update={"stages": (elsewhere, *rest)}))
+    assert line.startswith("stages.sft/1.train_files: ")
+
+
 def test_data_mini_writes_files_that_read_back(cascade: Cascade, tmp_path: Path) -> None:
     done = cascade("data", "mini", tmp_path, "--jsonl")
     assert done.status == 0

@@ -92,11 +92,13 @@ def test_a_look_at_the_test_split_is_recorded(finished: Path, cascade: Cascade) 
     assert "math_rl" in cascade("ledger", finished, "--test").out
 
 
-def test_a_model_directory_is_evaluated_on_row_files(finished: Path, cascade: Cascade) -> None:
+def test_a_model_directory_is_evaluated_on_row_files(
+    finished: Path, cascade: Cascade, tmp_path: Path
+) -> None:
     [model] = finished.glob("stages/math_rl-*/model")
     done = cascade(
         "eval", model, "--benchmark", "mini:math/val", "--limit", "3", "--k", "2",
-        "--max-new-tokens", "8", "--json",
+        "--max-new-tokens", "8", "--out", tmp_path, "--json",
     )  # fmt: skip
     assert done.status == 0, done.err
     [row] = json.loads(done.out)["stages"]

@@ -54,11 +54,13 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def tiny_model(path: Path, seed: int = 0, tied: bool = True, context: int = 256) -> Checkpoint:
-    """A start model on disk."""
+def tiny_model(
+    path: Path, seed: int = 0, tied: bool = True, context: int = 256, head_dim: int = 8
+) -> Checkpoint:
+    """A start model on disk, of four heads."""
     config = Qwen2Config(
         vocab_size=len(SPECIAL) + 256,
-        hidden_size=32,
+        hidden_size=4 * head_dim,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,

@@ -14,8 +14,8 @@ from cascade_rl.config import FilterConfig, RewardConfig, StageConfig, VerifierC
 from cascade_rl.engines.local import rollout
 from cascade_rl.engines.local.judging import Judging, journal_key, reward_spec
 from cascade_rl.engines.local.metrics import batch_metrics, rollout_rows
-from cascade_rl.engines.local.rl import rows_of
-from cascade_rl.engines.local.rollout import Batch, Roller
+from cascade_rl.engines.local.rl import learn, part_of
+from cascade_rl.engines.local.rollout import Batch, Roller, part_ends
 from cascade_rl.engines.local.session import Session
 from cascade_rl.engines.local.workers import Team
 from cascade_rl.errors import TrainingError
@@ -27,6 +27,8 @@ from cascade_rl.types import (
     Patch,
     Problem,
     Signals,
+    StdioTest,
+    Tests,
     Verdict,
     right,
     wrong,
@@ -48,12 +50,16 @@ class Stage:
         session = Session(
             self.team, job_of(self.start, config, problems), self.workspace, "language"
         )
-        return Roller(session, config, problems, Judging(config, self.workspace, self.pool, {}))
+        judging = Judging(config, self.workspace, self.pool, {})
+        state = curriculum.start([p.id for p in problems], config.filter, config.modes, 0)
+        return Roller(session, config, problems, judging, state)
 
     def collect(self, config: StageConfig, count: int = 8) -> Batch:
         problems = comma_problems(count)
-        state = curriculum.start([p.id for p in problems], config.filter, config.modes, 0)
-        return self.roller(config, problems).collect(1, state)[1]
+        batch = Batch()
+        parts = list(self.roller(config, problems).collect(1, batch))
+        assert batch.admitted == [group for part in parts for group in part]
+        return batch
 
 
 @pytest.fixture
@@ -97,9 +103,9 @@ def test_overlong_mask_loss_keeps_it_in_the_statistics_and_out_of_the_loss(stage
     assert found.scored.rewards_G == (1.0, 0.0, 1.0)
     assert found.learns_G == (True, True, False)
     assert found.advantages_G == pytest.approx((0.57735, -1.1547, 0.57735), abs=1e-4)
-    rows = rows_of([found], rl_stage(), every_token=False)
-    assert [len(r.ids) for r in rows] == [2, 3]
-    assert rows[0].weights_T.tolist() == pytest.approx([1 / 5] * 2)
+    part = part_of([found], rl_stage(), every_token=False)
+    assert [len(r.ids) for r in part.rows] == [2, 3]
+    assert (part.rows[0].weights_T / part.weight).tolist() == pytest.approx([1 / 5] * 2)
 
 
 def test_overlong_exclude_leaves_statistics_and_loss(stage: Stage) -> None:
@@ -115,18 +121,18 @@ def test_a_completion_not_judged_is_masked_and_not_wrong(stage: Stage) -> None:
     assert found.scored.rewards_G == (1.0, None, 0.0)
     assert found.learns_G == (True, False, True)
     assert found.advantages_G == pytest.approx((0.70711, 0.0, -0.70711), abs=1e-4)
-    rows = rows_of([found], rl_stage(), every_token=False)
-    assert [len(r.ids) for r in rows] == [2, 4]
-    assert rows[0].weights_T[0] == pytest.approx(1 / 6)
+    part = part_of([found], rl_stage(), every_token=False)
+    assert [len(r.ids) for r in part.rows] == [2, 4]
+    assert part.rows[0].weights_T[0] / part.weight == pytest.approx(1 / 6)
 
 
 def test_zero_advantage_tokens_count_in_the_denominator_and_are_not_run(stage: Stage) -> None:
     mixed = learning_group(stage, "zero", [right(), wrong("no")], [False] * 2)
     equal = learning_group(stage, "zero", [right(), right()], [False] * 2)
-    rows = rows_of([mixed, equal], rl_stage(), every_token=False)
-    assert len(rows) == 2
-    assert rows[0].weights_T[0] == pytest.approx(1 / 10)
-    assert len(rows_of([mixed, equal], rl_stage(), every_token=True)) == 4
+    part = part_of([mixed, equal], rl_stage(), every_token=False)
+    assert len(part.rows) == 2
+    assert part.rows[0].weights_T[0] / part.weight == pytest.approx(1 / 10)
+    assert len(part_of([mixed, equal], rl_stage(), every_token=True).rows) == 4
 
 
 def test_batch_filtering_admits_mixed_groups_in_problem_order_within_bounded_rounds(
@@ -185,6 +191,52 @@ def test_the_same_answer_twice_in_a_round_is_judged_once_and_journaled_once(stag
     assert (
         stage.workspace.verdict(journal_key(problem, "x", VerifierConfig())) == signals[0].verdict
     )
+
+
+def test_a_group_is_there_while_later_ones_are_still_judged(stage: Stage) -> None:
+    stage.roller(rl_stage(), comma_problems(1))
+    judging = Judging(rl_stage(domain="code"), stage.workspace, stage.pool, {})
+    slow = Completion("```python\nsum(range(10**8))\n```", (5,), (-1.0,), (-1.0,), "stop")
+    task = Problem("t", "code", (), Tests((StdioTest("", "1\n"),)), "test")
+    quick = replace(slow, text="```python\nprint(1)\n```")
+    groups = [Group(task, None, (quick,)), Group(task, None, (quick, slow))]
+    for i, group in enumerate(groups):
+        for j, answer in enumerate(group.completions_G):
+            judging.submit((i, j), task, answer)
+    [[signals]] = judging.signals(groups[:1], 0)
+    assert signals.outcome is True and stage.pool.metrics().running == 1
+    [[again, late]] = judging.signals(groups[1:], 1)
+    assert (again.outcome, late.outcome) == (True, False)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 24, 128])
+def test_parts_are_whole_and_the_first_is_small(count: int) -> None:
+    ends = part_ends(count)
+    assert ends == sorted(set(ends)) and ends[-1] == count
+    assert ends[0] == max(1, math.ceil(count / 24)) and len(ends) <= 8
+
+
+@pytest.mark.parametrize("loss", ["token-mean", "group-token-mean", "sequence-mean"])
+def test_an_update_by_parts_equals_one_of_the_whole_batch(stage: Stage, loss: Any) -> None:
+    config = rl_stage(train_batch_size=8, loss_aggregation=loss)
+    problems = comma_problems(8)
+    state = curriculum.start([p.id for p in problems], config.filter, config.modes, 0)
+    stage.workspace = Recording(stage.folder)
+    job = job_of(stage.start, config, problems)
+    found = []
+    for whole in (False, True):
+        session = Session(stage.team, job, stage.workspace, "language")
+        judging = Judging(config, stage.workspace, stage.pool, {})
+        batch = Batch()
+        parts = list(Roller(session, config, problems, judging, state).collect(1, batch))
+        assert len(parts) > 3 and any(group.mixed for group in batch.admitted)
+        [update] = learn(session, config, 1, [batch.admitted] if whole else parts)
+        assert update.applied
+        found.append((stage.team._memory["train"][1].clone(), update))
+    (one, by_parts), (other, at_once) = found
+    assert (one - other).norm() < 1e-5 * one.norm()  # of the gradients, as the optimizer saw them
+    assert by_parts.grad_norm == pytest.approx(at_once.grad_norm, rel=1e-4)
+    assert by_parts.totals == pytest.approx(at_once.totals, rel=1e-4, abs=1e-7)
 
 
 GOLD = "--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n"

@@ -44,7 +44,9 @@ else:
     except ConnectionAbortedError:
         pass
     finally:
+        engine.close()
         sharded.end()
+    sharded.leave(0)
 """
 
 

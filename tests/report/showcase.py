@@ -131,7 +131,12 @@ def config(folder: Path) -> CascadeRLConfig:
     write_rows(folder / "pairs.jsonl", [Pair("r0", (user,), "2", "3", "test")])
     problems = [
         Problem(
-            f"p{i:03d}", "math", (Message("user", f"What is {i} + 1?"),), Answer(str(i + 1)), "t"
+            f"p{i:03d}",
+            "math",
+            (Message("user", f"What is {i} + 1?"),),
+            Answer(str(i + 1)),
+            "t",
+            {"difficulty": "hard" if i % 3 else "easy"},
         )
         for i in range(64)
     ]

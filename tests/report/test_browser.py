@@ -50,7 +50,7 @@ def test_a_console_error_would_have_been_seen(tmp_path: Path) -> None:
 def test_hovering_a_chart_says_its_step_and_value(run_directory: Path, tmp_path: Path) -> None:
     page = tmp_path / "hover.html"
     hover = """<script>
-      const chart = document.querySelector(".chart"), box = chart.getBoundingClientRect();
+      const chart = document.querySelector("#curves .chart"), box = chart.getBoundingClientRect();
       chart.dispatchEvent(new MouseEvent("mousemove", {clientX: box.right - 1, clientY: box.top}));
     </script></body>"""
     page.write_text(render(run_directory).read_text(encoding="utf-8").replace("</body>", hover))

@@ -79,6 +79,19 @@ def test_verdicts_come_in_the_order_of_submission() -> None:
     assert pool.metrics().answers == 5
 
 
+def test_of_those_that_wait_the_lowest_place_is_judged_first() -> None:
+    with VerifierPool(1) as pool:
+        first = pool.submit(sleepy, PROBLEM, "0.3")  # the others wait behind it
+        order: list[int] = []
+        tickets = []
+        for place in (2, 1, 0, 1):
+            ticket = pool.submit(sleepy, PROBLEM, "0.02", place)
+            ticket.add_done_callback(lambda _, place=place: order.append(place))
+            tickets.append(ticket)
+        pool.gather([first, *tickets])
+    assert order == [0, 1, 1, 2]
+
+
 def test_verification_runs_while_the_caller_works() -> None:
     with VerifierPool(1) as pool:
         pool.gather([pool.submit(sleepy, PROBLEM, "0")])

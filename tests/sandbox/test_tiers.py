@@ -12,7 +12,7 @@ from cascade_rl.sandbox import Limits, Outcome, Program
 from cascade_rl.sandbox.client import TierRefused, ZygoteSandbox, default_sandbox, full_name
 from cascade_rl.sandbox.fusion import FusionSandbox
 from cascade_rl.sandbox.selftest import REACHES, examine
-from cascade_rl.sandbox.tiers import OURS, T1, T1B, T2, T3, TIERS
+from cascade_rl.sandbox.tiers import ENTRIES, OURS, T1, T1B, T2, T3, TIERS
 
 LIMITS = Limits(cpu_s=1.0, memory_mb=256)
 
@@ -118,6 +118,20 @@ def test_closed_and_deep_directories_are_gone_for_the_next_program(sandbox: Zygo
         "    os.chmod('.', 0)\n"
     )
     assert sandbox.run(call(mess), LIMITS).status == "ok"
+    look = "import os\ndef f(x): return os.listdir('.')"
+    assert sandbox.run(call(look), LIMITS).results == ([],)
+
+
+def test_the_files_a_program_is_given_leave_it_room_for_its_own(sandbox: ZygoteSandbox) -> None:
+    if sandbox.tier not in (T1, T1B):
+        pytest.skip("nothing there counts files")
+    files = tuple((f"d{n // 100}/f{n}", "") for n in range(ENTRIES + 200))
+    source = (
+        "import os\nprint(sum(len(names) for _, _, names in os.walk('.')))\n"
+        "try: open('own', 'w').close()\nexcept PermissionError: pass\n"
+    )
+    outcome = sandbox.run(Program(source, "stdio", ("",) * 2, files=files), LIMITS)
+    assert outcome.results == (b"%d\n" % len(files),) * 2, outcome.reason
     look = "import os\ndef f(x): return os.listdir('.')"
     assert sandbox.run(call(look), LIMITS).results == ([],)
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipe").rglob("*.md")]
+)
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FUNCTION = re.compile(r"`(src/[\w./-]+\.py)::(\w+)`")
-REFERENCE = re.compile(r"`((?:src|tests|docs|constraints|examples|benchmarks)/[\w./-]+)`")
+REFERENCE = re.compile(r"`((?:src|tests|docs|constraints|examples|benchmarks|recipe)/[\w./-]+)`")
 
 
 def name(path: Path) -> str:

@@ -80,6 +80,25 @@ def test_ifeval_is_decided_as_its_official_checkers_did(
 
 
 @pytest.mark.parametrize("loose", [False, True])
+def test_each_recorded_models_prompt_level_accuracy_is_reproduced(
+    loose: bool, shared_data: Find
+) -> None:
+    """Within 0.3 points, but for rows that the official checker decides by chance: of these a
+    recorded verdict is one draw, and each is 0.4 points of a model's 250 to 290 rows."""
+    drawn = {index for index, _ in EXPLAINED[IFEVAL]}
+    recorded: dict[str, list[tuple[bool, bool]]] = {}
+    for index, row in enumerate(rows(shared_data(IFEVAL))):
+        held = check_instructions(constraints(row), row["response"], policy="official", loose=loose)
+        theirs = all(row["loose" if loose else "strict"])
+        if index not in drawn:
+            recorded.setdefault(row["model"], []).append((all(held), theirs))
+    assert len(recorded) == 6
+    for model, pairs in recorded.items():
+        ours, theirs = (sum(side) / len(pairs) for side in zip(*pairs, strict=True))
+        assert abs(ours - theirs) <= 0.003, (model, ours, theirs)
+
+
+@pytest.mark.parametrize("loose", [False, True])
 def test_ifbench_is_decided_as_its_checkers_did(loose: bool, ifbench: list[dict[str, Any]]) -> None:
     share, where = disagreements(ifbench, loose)
     assert share >= 0.98

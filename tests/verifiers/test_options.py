@@ -108,6 +108,11 @@ def test_a_wrong_option_is_a_sentence_with_what_was_expected(tmp_path: Any) -> N
         parse_config(plain, ["math_rl.verifier_options.answr_pattern=boxed"])
 
 
+OFFICIAL = ("nemotron-cascade-8b", "nemotron-cascade-8b-thinking", "nemotron-cascade-14b-thinking")
+"""Presets whose benchmark is IFEval as published."""
+DEFAULT = VerifierConfig().instruction_policy
+
+
 def test_only_the_founding_recipe_s_math_reads_answers_that_are_said() -> None:
     for name, preset in PRESETS.items():
         config = preset()
@@ -115,7 +120,12 @@ def test_only_the_founding_recipe_s_math_reads_answers_that_are_said() -> None:
             options = getattr(stage, "verifier_options", VerifierConfig())
             math = name == "founding-recipe" and "math" in stage.name
             assert options.answer_pattern == ("boxed_or_phrase" if math else "boxed")
-            assert options == VerifierConfig(answer_pattern=options.answer_pattern)
+            official = stage.name == "instruction_following" and name in OFFICIAL
+            assert options.instruction_policy == ("official" if official else DEFAULT)
+            assert options == VerifierConfig(
+                answer_pattern=options.answer_pattern,
+                instruction_policy=options.instruction_policy,
+            )
 
 
 def test_a_worker_does_not_pay_for_pydantic() -> None:

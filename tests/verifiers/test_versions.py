@@ -18,11 +18,13 @@ from cascade_rl.verifiers import (
     verify_math,
 )
 from tests.verifiers import (
+    test_choice,
     test_code,
     test_code_asserts,
     test_instructions,
     test_language,
     test_swe,
+    test_tool_calls,
 )
 
 CASES = Path(__file__).resolve().parents[1] / "cases"
@@ -79,12 +81,22 @@ def language_verdicts() -> list[bool]:
     return [mixed_language((Message("user", "hi"),), text) for text in texts]
 
 
+def choice_verdicts() -> list[Verdict]:
+    return [verdict for row in test_choice.CASES for verdict in test_choice.verdicts(row)]
+
+
+def tool_call_verdicts() -> list[Verdict]:
+    return [test_tool_calls.verdict(row) for row in test_tool_calls.CASES]
+
+
 TABLES = {
     "math": math_verdicts,
     "code": code_verdicts,
     "instruction_following": instruction_verdicts,
     "swe": swe_verdicts,
     "swe_resolved": lambda: swe_verdicts("swe_resolved"),
+    "tool_calls": tool_call_verdicts,
+    "choice": choice_verdicts,
     "language": language_verdicts,
 }
 

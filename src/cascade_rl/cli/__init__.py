@@ -14,17 +14,21 @@ from collections.abc import Callable, Mapping, Sequence
 import typer
 from typer.main import get_command
 
+from cascade_rl.cli.arena import arena
 from cascade_rl.cli.audit import audit
+from cascade_rl.cli.codeforces import codeforces
 from cascade_rl.cli.data import data_app
 from cascade_rl.cli.doctor import doctor
 from cascade_rl.cli.eval_rm import eval_rm
 from cascade_rl.cli.evaluate import evaluate
 from cascade_rl.cli.init import init
+from cascade_rl.cli.ioi import ioi
 from cascade_rl.cli.ledger import ledger
 from cascade_rl.cli.plan import plan
 from cascade_rl.cli.report import report
 from cascade_rl.cli.run import run
 from cascade_rl.cli.serve_rm import serve_rm
+from cascade_rl.cli.swe import swe
 from cascade_rl.cli.verify import verify
 from cascade_rl.errors import CascadeError, InputError, OutputError
 
@@ -40,8 +44,12 @@ COMMANDS: Mapping[str, Callable[..., int | None]] = {
     "plan": plan,
     "run": run,
     "eval": evaluate,
+    "swe": swe,
+    "arena": arena,
     "eval-rm": eval_rm,
+    "codeforces": codeforces,
     "serve-rm": serve_rm,
+    "ioi": ioi,
     "ledger": ledger,
     "report": report,
     "verify": verify,
@@ -61,10 +69,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def status_of(arguments: Sequence[str]) -> int:
     """Run one command; every error a user can meet is a sentence on stderr, not a traceback."""
+    command = get_command(app)
+    return guarded(
+        lambda: command.main(args=list(arguments), prog_name="cascade", standalone_mode=False),
+        arguments,
+    )
+
+
+def guarded(call: Callable[[], object], arguments: Sequence[str] = ()) -> int:
+    """The exit status of what `call` does: what it returns, or that of the error it raises."""
     try:
-        status = get_command(app).main(
-            args=list(arguments), prog_name="cascade", standalone_mode=False
-        )
+        status = call()
         return status if isinstance(status, int) else 0
     except CascadeError as error:
         return _fail(error)

@@ -1,6 +1,8 @@
-"""`cascade eval`: a model directory on row files, or a finished run on its test files.
+"""`cascade eval`: a model or a server on row files, or a finished run on its test files.
 
-`--split test` on a run is the only way its test files are ever read, and every look is recorded.
+Two rules. `--split test` on a run is the only way its test files are ever read, and every look is
+recorded. And an answer that was judged is kept under --out: the same command goes on where it was
+stopped, and one with more samples or problems asks for the new ones only.
 """
 
 from __future__ import annotations
@@ -8,66 +10,103 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cascade_rl.cli.common import AnswerPattern, Policy, console, protocol_of, trained_with
+from cascade_rl.cli import answering
+from cascade_rl.cli.common import AnswerPattern, Policy, console
+from cascade_rl.cli.data.asking import AskMode
+from cascade_rl.cli.evaluate_model import PILOT, Wanted, evaluate_model
 
-if TYPE_CHECKING:
-    from cascade_rl.config import BenchmarkConfig
-    from cascade_rl.types import Problem
+Files = Annotated[
+    list[str] | None,
+    typer.Option(help="row file, mini:NAME, or NAME=FILE of the suite; any number of times"),
+]
+Against = Annotated[
+    str | None, typer.Option(help="another model, measured too: the change from it, paired")
+]
+Unlocked = Annotated[
+    bool, typer.Option("--unlocked", help="with --against: problems solved for the first time")
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(help="as many samples as give the mean to plus or minus this, at 95 %"),
+]
+Pattern = Annotated[
+    AnswerPattern | None, typer.Option(help="math: where the answer stands  [default: boxed]")
+]
+Checkers = Annotated[
+    Policy | None,
+    typer.Option(help="instructions: for rewards, or as published  [default: strict_reward]"),
+]
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="a model directory, or the directory of a run")],
-    benchmark: Annotated[
-        list[str] | None, typer.Option(help="row file or mini:NAME, any number of times")
-    ] = None,
+    model: answering.Model,
+    benchmark: Files = None,
+    against: Against = None,
+    unlocked: Unlocked = False,
     split: Annotated[str, typer.Option(help="of a run's benchmarks: test")] = "test",
-    k: Annotated[int, typer.Option(help="samples a problem")] = 4,
-    temperature: Annotated[float, typer.Option()] = 1.0,
-    top_p: Annotated[float, typer.Option()] = 1.0,
-    max_new_tokens: Annotated[int, typer.Option()] = 2048,
+    out: Annotated[Path, typer.Option(help="where judged answers are kept")] = Path("evaluations"),
+    k: Annotated[int | None, typer.Option(help="samples a problem  [default: 4]")] = None,
+    budget: Budget = None,
+    max_k: Annotated[int, typer.Option(min=2, help="samples a problem, with --budget")] = 256,
+    greedy: Annotated[bool | None, typer.Option(help="a greedy answer too")] = None,
+    temperature: Annotated[float | None, typer.Option(help="[default: 1.0]")] = None,
+    top_p: Annotated[float | None, typer.Option(help="[default: 1.0]")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="[default: 2048]")] = None,
+    yarn_factor: Annotated[float | None, typer.Option(help="a longer context")] = None,
     mode: Annotated[str | None, typer.Option(help="think or no_think")] = None,
-    verifier: Annotated[str, typer.Option(help="auto, or a verifier's name")] = "auto",
-    answer_pattern: Annotated[
-        AnswerPattern, typer.Option(help="math: where the answer stands")
-    ] = AnswerPattern.BOXED,
-    policy: Annotated[
-        Policy, typer.Option(help="instructions: for rewards, or as published")
-    ] = Policy.STRICT_REWARD,
+    seed: Annotated[int | None, typer.Option(help="fresh samples  [default: 0]")] = None,
+    verifier: Annotated[str | None, typer.Option(help="auto, or a verifier's name")] = None,
+    answer_pattern: Pattern = None,
+    policy: Checkers = None,
     loose: Annotated[bool, typer.Option("--loose", help="instructions: IFEval's loose")] = False,
     limit: Annotated[int | None, typer.Option(help="first problems only")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="processes that verify; 0: a core each")] = 0,
+    endpoint: answering.Endpoint = "",
+    api_key_env: answering.KeyVariable = "",
+    ask_mode: answering.Asking = AskMode.TEMPLATE,
+    concurrency: answering.Concurrency = 16,
+    tries: answering.Tries = 6,
+    timeout_s: answering.TimeoutS = 900.0,
     as_json: Annotated[bool, typer.Option("--json", help="for a program to read")] = False,
-) -> None:
-    """Evaluate a model on row files, or every stage of a run on its test files."""
+) -> int:
+    """Evaluate a model or a server on row files, or every stage of a run on its test files."""
     from cascade_rl.errors import ConfigError
 
-    if (model / "cascade.yaml").exists():
-        if benchmark:
-            raise ConfigError(
-                f"{model} is a run: its benchmarks are in its config, --benchmark is for a model",
-                hint=f"for one stage's model:  cascade eval {model}/stages/NAME-KEY/model ...",
-            )
-        return _evaluate_run(model, split, as_json=as_json)
+    if not endpoint and (Path(model) / "cascade.yaml").exists():
+        _evaluate_run(Path(model), benchmark, split, as_json=as_json)
+        return 0
     if not benchmark:
         raise ConfigError(
             f"nothing to evaluate {model} on", hint="name row files:  --benchmark math_val.parquet"
         )
+    options = {
+        "answer_pattern": answer_pattern and answer_pattern.value,
+        "instruction_policy": policy and policy.value,
+        "loose": loose or None,
+    }
     settings = {
-        "k": k, "temperature": temperature, "top_p": top_p, "max_new_tokens": max_new_tokens,
-        "mode": mode, "verifier": verifier, "limit": limit,
-        "verifier_options": {
-            "answer_pattern": answer_pattern.value,
-            "instruction_policy": policy.value,
-            "loose": loose,
-        },
+        "k": PILOT if budget is not None and k is None else k,
+        "temperature": temperature, "top_p": top_p, "max_new_tokens": max_new_tokens,
+        "yarn_factor": yarn_factor, "mode": mode, "seed": seed, "verifier": verifier,
+        "limit": limit, "greedy": greedy, "verifier_options": _given(options) or None,
     }  # fmt: skip
-    return _evaluate_model(model, benchmark, settings, as_json=as_json)
+    server = answering.Asked(endpoint, api_key_env, ask_mode, concurrency, tries, timeout_s)
+    if unlocked and against is None:
+        raise ConfigError("--unlocked compares two models", hint="name the other:  --against MODEL")
+    wanted = Wanted(benchmark, _given(settings), budget, max_k, out, workers, unlocked)
+    models = [model] if against is None else [against, model]
+    return evaluate_model(models, server, wanted, as_json=as_json)
 
 
-def _evaluate_run(directory: Path, split: str, *, as_json: bool) -> None:
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _evaluate_run(directory: Path, files: list[str] | None, split: str, *, as_json: bool) -> None:
     import yaml
 
     from cascade_rl.cli.ledger import show
@@ -77,6 +116,11 @@ def _evaluate_run(directory: Path, split: str, *, as_json: bool) -> None:
     from cascade_rl.store import Run
     from cascade_rl.trainer import CascadedRLTrainer
 
+    if files:
+        raise ConfigError(
+            f"{directory} is a run: its benchmarks are in its config, --benchmark is for a model",
+            hint=f"for one stage's model:  cascade eval {directory}/stages/NAME-KEY/model ...",
+        )
     run = Run(directory)
     if split != "test":
         raise ConfigError(
@@ -90,48 +134,3 @@ def _evaluate_run(directory: Path, split: str, *, as_json: bool) -> None:
         print(json.dumps(found))
     else:
         show(found, console())
-
-
-def _evaluate_model(
-    model: Path, files: list[str], settings: Mapping[str, object], *, as_json: bool
-) -> None:
-    from cascade_rl.cli.ledger import show
-    from cascade_rl.digests import weights_digest
-    from cascade_rl.engines.base import EvaluationJob
-    from cascade_rl.engines.local.engine import LocalEngine
-    from cascade_rl.evaluation.benchmarks import verifier_of
-    from cascade_rl.evaluation.ledger import Evaluated, StageScores, build_ledger
-    from cascade_rl.types import Checkpoint
-
-    chat, local = trained_with(model)
-    key = weights_digest(model)
-    checkpoint = Checkpoint(key, 0, model, key)
-    found: dict[str, Evaluated] = {}
-    engine = LocalEngine()
-    try:
-        for file in files:
-            name = Path(file.removeprefix("mini:").replace("/", "-")).stem
-            config = protocol_of({"name": name, "file": file, **settings})
-            job = EvaluationJob(config, _problems(config), verifier_of(config), chat, local)
-            found[name] = Evaluated(name, tuple(engine.evaluate(checkpoint, job)))
-    finally:
-        engine.close()
-    ledger = build_ledger([StageScores(model.name, key, None, found)])
-    if as_json:
-        print(json.dumps(ledger))
-    else:
-        show(ledger, console())
-
-
-def _problems(benchmark: BenchmarkConfig) -> list[Problem]:
-    """The first `limit` problems of a file or a generator."""
-    from cascade_rl import mini
-    from cascade_rl.config import BUILTIN
-    from cascade_rl.data.rows import read_rows
-    from cascade_rl.types import Problem
-
-    if benchmark.file.startswith(BUILTIN):
-        rows = mini.rows(benchmark.file.removeprefix(BUILTIN), 0)
-    else:
-        rows = read_rows(Path(benchmark.file), "problem")
-    return [row for row in rows if isinstance(row, Problem)][: benchmark.limit]

@@ -101,8 +101,17 @@ def changed(config: CascadeRLConfig) -> list[str]:
     return [
         f"{key}: {theirs.get(key, 'absent')} -> {mine.get(key, 'absent')}"
         for key in dict.fromkeys([*theirs, *mine])
-        if theirs.get(key) != mine.get(key)
+        if not _same(theirs.get(key), mine.get(key))
     ]
+
+
+def _same(theirs: Any, mine: Any) -> bool:
+    """Whether two settings are equal; a preset's relative path may have been resolved."""
+    if isinstance(theirs, list) and isinstance(mine, list):
+        return len(theirs) == len(mine) and all(map(_same, theirs, mine))
+    if isinstance(theirs, str) and isinstance(mine, str) and theirs != mine:
+        return Path(mine).is_absolute() and mine.endswith(f"/{theirs}")
+    return bool(theirs == mine)
 
 
 def _flat(config: CascadeRLConfig) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,8 +32,19 @@ def run(
 ) -> int:
     """Train what is not done yet. Kill it anywhere and run the same command again."""
     sets = [*(settings or ()), *([f"engine={engine}"] if engine else ())]
-    loaded = load(config, sets)
     only = [name for name in (stages or "").split(",") if name]
+    return run_config(load(config, sets), output, only, resume, dry_run=dry_run)
+
+
+def run_config(
+    loaded: CascadeRLConfig,
+    output: Path,
+    only: Sequence[str] = (),
+    resume: str | None = None,
+    *,
+    dry_run: bool = False,
+) -> int:
+    """What the command does with a config that was read; the exit status."""
     for name in [*only, *([resume] if resume else ())]:
         loaded.select(name)  # an unknown stage is said before anything is touched
     if dry_run:
@@ -44,11 +56,11 @@ def run(
 
         if sharded.rank():
             sharded.serve()
-            return 0
         try:
-            return _run(loaded, output, only, resume)
+            status = _run(loaded, output, only, resume)
         finally:
             sharded.end()
+        sharded.leave(status)
     return _run(loaded, output, only, resume)
 
 
@@ -57,8 +69,9 @@ def _show_commands(loaded: CascadeRLConfig, output: Path) -> None:
     import shlex
 
     from cascade_rl.blocks import own_blocks
-    from cascade_rl.config import StageConfig
-    from cascade_rl.engines.verl.job import SCRATCH, Job
+    from cascade_rl.engines.base import SCRATCH
+    from cascade_rl.engines.verl.job import job_type
+    from cascade_rl.engines.verl.questions import longest_answer
     from cascade_rl.engines.verl.settings import command, environment
     from cascade_rl.graph import StartModel
     from cascade_rl.plan import make_plan
@@ -66,7 +79,7 @@ def _show_commands(loaded: CascadeRLConfig, output: Path) -> None:
     plan = make_plan(loaded)
     screen = console()
     for stage in plan.stages:
-        if stage.engine != "verl" or not isinstance(stage.config, StageConfig):
+        if stage.engine != "verl":
             continue
         parent = plan.by_key(stage.parent)
         stages = (output / "stages").resolve()
@@ -75,16 +88,17 @@ def _show_commands(loaded: CascadeRLConfig, output: Path) -> None:
             if isinstance(parent, StartModel)
             else stages / parent.directory / "model"
         )
-        job = Job(
+        job = job_type(stage.config)(
             stages / stage.directory / SCRATCH, stage.key, stage.seed, stage.config,
             plan.config.chat, plan.config.verl, start, None, own_blocks(plan.config),
+            longest_answer=longest_answer(plan.config.benchmarks),
         )  # fmt: skip
         values = [f"{key}={shlex.quote(value)}" for key, value in environment(job).items()]
         line = " ".join([*values, shlex.join(command(job))])
         screen.print(f"\n{stage.name}:\n{line}", soft_wrap=True, markup=False)
 
 
-def _run(loaded: CascadeRLConfig, output: Path, only: list[str], resume: str | None) -> int:
+def _run(loaded: CascadeRLConfig, output: Path, only: Sequence[str], resume: str | None) -> int:
     from cascade_rl.cli.display import live
     from cascade_rl.report import render
     from cascade_rl.report.tensorboard import TensorBoard

@@ -19,6 +19,7 @@ from cascade_rl.data.fields import (
     as_text,
     choice_at,
     mapping_at,
+    mappings_at,
     maybe_number_at,
     maybe_text_at,
     parse_json,
@@ -31,6 +32,7 @@ from cascade_rl.errors import DataError
 from cascade_rl.types import (
     Answer,
     AssertTest,
+    Calls,
     CallTest,
     Constraints,
     Domain,
@@ -39,6 +41,7 @@ from cascade_rl.types import (
     Reference,
     StdioTest,
     Tests,
+    WantedCall,
 )
 
 Format = Literal["search_replace", "diff", "either"]
@@ -175,12 +178,29 @@ def _patch(text: str) -> Patch:
     return Patch(files, patch, paths, form, text_at(value, "issue", INSIDE, default=""))
 
 
+def _calls(text: str) -> Calls:
+    """`functions`, and `calls` of name and arguments, each with the list of its right values."""
+    value = _structure(text)
+    functions = tuple(mappings_at(value, "functions", INSIDE))
+    if not functions:
+        raise DataError("ground_truth.functions is empty; expected one or more")
+    wanted = []
+    for call in mappings_at(value, "calls", INSIDE):
+        name, arguments = text_at(call, "name", INSIDE), mapping_at(call, "arguments", where=INSIDE)
+        for key, values in arguments.items():
+            if not isinstance(values, list):
+                raise DataError(f"{INSIDE}calls: {name}.{key} is {shown(values)}; expected a list")
+        wanted.append(WantedCall(name, {key: tuple(found) for key, found in arguments.items()}))
+    return Calls(functions, tuple(wanted))
+
+
 REFERENCES: Mapping[Domain, Callable[[str], Reference]] = {
     "math": _answer,
     "code": _tests,
     "instruction_following": _constraints,
     "swe": _patch,
     "chat": _preference,
+    "tool_calls": _calls,
 }
 
 
@@ -204,6 +224,14 @@ def ground_truth(reference: Reference) -> str:
         case Constraints():
             names, kwargs = list(reference.instruction_ids), [dict(k) for k in reference.kwargs]
             return _exact_json({"instruction_id_list": names, "kwargs": kwargs})
+        case Calls():
+            calls = [
+                {"name": call.name, "arguments": {k: list(v) for k, v in call.arguments.items()}}
+                for call in reference.calls
+            ]
+            return _exact_json(
+                {"functions": [dict(f) for f in reference.functions], "calls": calls}
+            )
         case Patch():
             return _exact_json(
                 asdict(reference) | {"files": dict(reference.files), "shown": list(reference.shown)}

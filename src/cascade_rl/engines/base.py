@@ -14,11 +14,14 @@ from typing import Any, Protocol
 from cascade_rl.config import AnyStage, BenchmarkConfig, ChatConfig, LocalConfig, VerlConfig
 from cascade_rl.types import Checkpoint, Problem, Row, Sample, Verdict, Verifier
 
-VERSION = "2"
+VERSION = "3"
 """Part of every stage's key. Raise it when the local engine would give other numbers."""
 
 VERL_VERSION = "1"
 """The same for the cluster engine."""
+
+SCRATCH = "scratch.tmp"
+"""The directory of `Workspace.scratch`, in the stage's own."""
 
 Evaluate = Callable[[int, Path], None]
 """Called with (step, model directory) every `eval_every` steps; the results are stored."""
@@ -40,6 +43,10 @@ class StageJob:
     evaluate: Evaluate | None = None
     verl: VerlConfig = field(default_factory=VerlConfig)
     blocks: Mapping[str, Any] = field(default_factory=dict)  # verl's own settings, dotted
+    expects: Callable[[], Sequence[EvaluationJob]] = tuple
+    """The benchmarks that will be asked of the model it ends with, for an engine that answers them
+    while it has the weights; `expects_first` are those of the model it starts from."""
+    expects_first: Callable[[], Sequence[EvaluationJob]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,9 @@ class Workspace(Protocol):
 
     def verdict(self, key: str) -> Verdict | None:
         """A verdict journaled earlier under (verifier version, problem, completion digest)."""
+
+    def verdicts(self) -> Mapping[str, Verdict]:
+        """All of them, by key."""
 
     def record(self, key: str, verdict: Verdict) -> None:
         """Journal a verdict; `infra` is never journaled."""

@@ -1,6 +1,10 @@
 """How a model is judged after every stage, and what the cascade gained and forgot.
 
-`benchmarks` says what is run, `metrics` is the arithmetic, `ledger` the stage-by-benchmark
-matrix, `compare` one model against its parent at each one's best setting. Everything here is
-pure: samples in, numbers out; engines sample and the store keeps.
+In a run: `benchmarks` says what is run, `ledger` is the stage-by-benchmark matrix, `compare` sets
+one model against its parent at each one's best setting. Of any model or server: `measure` asks for
+the answers that `answers` does not hold yet, `suite` has the published benchmarks, `passrate`
+counts over a file. Each with rules of its own: `codeforces`, `ioi`, `swe`, `arena`, `preferences`.
+
+Arithmetic is pure, samples in and numbers out: `metrics`, `behaviour` (tokens, truncation, modes),
+`solved` (problems never solved before). Engines and servers answer, the store keeps.
 """

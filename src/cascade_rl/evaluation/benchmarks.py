@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from cascade_rl.config import BenchmarkConfig, ChatConfig, VerifierConfig
+from cascade_rl.data.schema import row_dict
 from cascade_rl.digests import digest_json
 from cascade_rl.errors import ConfigError
 from cascade_rl.mini.utility import chat_utility
-from cascade_rl.types import Sample, Signals, Verdict, Verifier
+from cascade_rl.types import Problem, Sample, Signals, Verdict, Verifier
 from cascade_rl.verifiers import VERIFIERS, verifier_for
 
 NAMES = ("auto", *VERIFIERS, "chat_utility")
@@ -50,6 +52,26 @@ def protocol_digest(
     )
     covered = [settings, rows_digest, verifier_version, chat.model_dump(mode="json")]
     return digest_json(covered)[:12]
+
+
+def key_of(problem: Problem) -> str:
+    """16 hex digits over the row."""
+    return digest_json(row_dict(problem, 0))[:16]
+
+
+PARTS = ("topic", "subject", "category", "type", "level", "difficulty")
+"""Fields of a row's extra_info by which a benchmark's problems fall into parts."""
+MOST_PARTS = 40
+
+
+def parts_of(problems: Sequence[Problem]) -> dict[str, dict[str, str]]:
+    """For each of `PARTS` that tells the problems apart: the part of each problem by its id."""
+    found = {}
+    for name in PARTS:
+        parts = {p.id: str(p.extra[name]) for p in problems if p.extra.get(name) is not None}
+        if 2 <= len(set(parts.values())) <= MOST_PARTS:
+            found[name] = parts
+    return found
 
 
 def sample_to_json(sample: Sample) -> str:

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+from cascade_rl.chat import fixed_modes
 from cascade_rl.config import BenchmarkConfig, ChatConfig, LocalConfig
 from cascade_rl.data.files import RowFile
 from cascade_rl.data.growing import growing, whole_lines
@@ -26,10 +27,10 @@ from cascade_rl.data.schema import row_dict
 from cascade_rl.data.step import Step
 from cascade_rl.digests import digest_json
 from cascade_rl.engines.base import Engine, EvaluationJob
-from cascade_rl.engines.local.encoder import Encoder, fixed_modes
+from cascade_rl.engines.local.encoder import Encoder
 from cascade_rl.engines.local.model import load_tokenizer
 from cascade_rl.errors import CheckpointError, ConfigError, DataError, OutputError
-from cascade_rl.evaluation.benchmarks import protocol_digest
+from cascade_rl.evaluation.benchmarks import key_of, protocol_digest
 from cascade_rl.types import Checkpoint, Problem, Sample, Verdict, Verifier
 from cascade_rl.verifiers import VERIFIER_VERSIONS, refuse_what_is_missing
 
@@ -130,11 +131,6 @@ def pass_rates(
 def problems_of(rows: Path) -> Iterator[Problem]:
     """The readable problems of a file, in order."""
     return (row for row in iter_rows(rows, "problem") if isinstance(row, Problem))
-
-
-def key_of(problem: Problem) -> str:
-    """16 hex digits over the row."""
-    return digest_json(row_dict(problem, 0))[:16]
 
 
 def count_problems(rows: Path) -> int:

@@ -2,8 +2,11 @@
 
 It reads `data/<domain>_{train,val}.parquet` beside the config and starts from an instruction
 model. The reward model of RLHF and IF-RL is trained first. Its math answers are boxed, or said
-as in "The answer is 5". The recipe names no data for a judge, so SWE RL compares patches
-lexically; a judge stage and `swe_similarity: judge` make it semantic.
+as in "The answer is 5". Two things are left out on purpose. The recipe names no data for a judge,
+so SWE RL compares patches lexically; a judge stage and `swe_similarity: judge` make it semantic.
+And credit for close answers is off, for a model learns to live on it: `verifier_options:
+{partial_credit: true}`. Where the recipe prints two values (64K tokens in its table, 16,384 in its
+example of a math stage) the table's stands.
 """
 
 from __future__ import annotations

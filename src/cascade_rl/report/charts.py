@@ -55,8 +55,13 @@ CURVES = {
 """What is drawn of each kind of stage, in this order."""
 
 
-def line_chart(curve: Curve, points: Sequence[Point]) -> Markup:
-    """The chart; `points` are (step, value) in order of steps, at least one."""
+def line_chart(
+    curve: Curve, points: Sequence[Point], borders: Sequence[tuple[str, float]] = ()
+) -> Markup:
+    """The chart; `points` are (step, value) in order of steps, at least one.
+
+    `borders` are (name, step) of what begins there: a thin line each, with its name at the top.
+    """
     shown = _thin(points)
     xs, ys = [x for x, _ in shown], [y for _, y in shown]
     x_ticks = ticks(min(xs), max(xs), 5, whole=True)
@@ -86,6 +91,7 @@ def line_chart(curve: Curve, points: Sequence[Point]) -> Markup:
         'text-anchor="middle">step</text>'
         f'<text class="axis" transform="translate(11 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" '
         f'text-anchor="middle">{escape(curve.unit)}</text>'
+        + "".join(_border(name, at(x, y_low)[0]) for name, x in borders if x_low <= x <= x_high)
         + _line(places, "raw" if len(shown) >= SMOOTH_FROM else "smooth")
         + (_line(smooth, "smooth") if len(shown) >= SMOOTH_FROM else "")
         + '<line class="cursor" x1="0" x2="0" '
@@ -105,6 +111,14 @@ def _x_tick(value: float, x: float) -> str:
     return (
         f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{y}" y2="{y + 4}"/>'
         f'<text class="tick" x="{x:.1f}" y="{y + 15}" text-anchor="middle">{value:g}</text>'
+    )
+
+
+def _border(name: str, x: float) -> str:
+    return (
+        f'<line class="border" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
+        f'<text class="border" transform="translate({x + 8:.1f} {TOP}) rotate(90)">'
+        f"{escape(name)}</text>"
     )
 
 

@@ -19,9 +19,12 @@ from markupsafe import Markup
 
 from cascade_rl.evaluation.ledger import Ledger, build_ledger, forgotten
 from cascade_rl.pages import environment
+from cascade_rl.report.answers import answer_tables, part_tables
 from cascade_rl.report.charts import CURVES, line_chart
 from cascade_rl.report.graph import picture
 from cascade_rl.report.heatmap import heat_map
+from cascade_rl.report.progress import lineage, progress_charts
+from cascade_rl.report.published import published_for
 from cascade_rl.store import Run, StageRecord
 
 MAX_DROP = 0.1
@@ -52,8 +55,11 @@ def page(run: Run) -> str:
     notes = {p.record.key: _note(p) for p in parts} | {
         records[0].key: Path(run.plan()["start"]["source"]).name
     }
+    config = yaml.safe_load(run.config_yaml)
+    spans = lineage(run)
+    modes = {one["name"]: one.get("mode") for one in config.get("benchmarks", [])}
     return templates.get_template("template.html").render(
-        name=yaml.safe_load(run.config_yaml)["name"],
+        name=config["name"],
         digest=run.plan()["digest"],
         done=sum(record.done for record in records[1:]),
         total=len(records) - 1,
@@ -63,6 +69,10 @@ def page(run: Run) -> str:
         headline=headline(ledger),
         heat=heat_map(ledger, forgotten(ledger, MAX_DROP)),
         max_drop=MAX_DROP,
+        progress=progress_charts(run, spans),
+        answers=answer_tables(run, spans, modes),
+        part_tables=part_tables(run, spans),
+        published=published_for(list(modes)),
         parts=parts,
         records=records,
         config=run.config_yaml,

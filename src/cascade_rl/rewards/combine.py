@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev, stdev
 from typing import Literal
 
+from cascade_rl.chat import ANSWERED_AFTER_THOUGHT, THINK_CLOSE
 from cascade_rl.types import Group, Signals
 
 VERSION = "3"
@@ -91,8 +92,8 @@ def _no_answer(spec: RewardSpec, group: Group, signals: Signals, text: str) -> b
     """Truncated under `zero`, or a thinking completion whose thought never ends."""
     if signals.truncated and spec.overlong == "zero":
         return True
-    thinks = group.mode == "think" and group.problem.domain in ("math", "code", "swe")
-    return thinks and "</think>" not in text
+    thinks = group.mode == "think" and group.problem.domain in ANSWERED_AFTER_THOUGHT
+    return thinks and THINK_CLOSE not in text
 
 
 # --- one completion, or one group -------------------------------------------------------------

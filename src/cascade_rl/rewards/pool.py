@@ -27,10 +27,27 @@ from cascade_rl.rewards.pool_crew import Crew, PoolMetrics, Task, Ticket
 from cascade_rl.rewards.pool_room import Room
 from cascade_rl.types import Problem, Verdict, Verifier
 
-__all__ = ["PoolMetrics", "Ticket", "VerifierPool"]
+__all__ = ["PoolMetrics", "Ticket", "VerifierPool", "last_infra", "refuse_unjudged"]
 
 _FEW = 20
-"""The circuit breaker looks at shares of at least this many verdicts."""
+
+
+def refuse_unjudged(unjudged: int, verdicts: int, limit: float, reason: str) -> None:
+    """The circuit breaker: raise TrainingError where more than `limit` were not judged.
+
+    The share is of at least 20 verdicts. `reason` is the last one's.
+    """
+    if unjudged > limit * max(verdicts, _FEW):
+        raise TrainingError(
+            f"{unjudged} of {verdicts} answers could not be judged; "
+            f"at most {limit:.0%} may be. The last reason: {reason.strip()}",
+            hint="see what this machine allows:  cascade doctor",
+        )
+
+
+def last_infra(verdicts: Sequence[Verdict]) -> str:
+    """Why the last of them that was not judged was not."""
+    return next((v.reason for v in reversed(verdicts) if v.status == "infra"), "")
 
 
 class VerifierPool:
@@ -68,12 +85,15 @@ class VerifierPool:
 
     # --- judging ------------------------------------------------------------------------------
 
-    def submit(self, verifier: Verifier, problem: Problem, text: str) -> Ticket:
-        """Queue one answer; the ticket's verdict is read with `gather`. Waits for room."""
+    def submit(self, verifier: Verifier, problem: Problem, text: str, place: int = 0) -> Ticket:
+        """Queue one answer; the ticket's verdict is read with `gather`. Waits for room.
+
+        Of the answers that wait, those with the lowest `place` are judged first.
+        """
         pickled = self._pickle(verifier)
         self._running()
         self._room.enter()
-        return self._queued(pickled, problem, text)
+        return self._queued(pickled, problem, text, place)
 
     def gather(self, tickets: Sequence[Ticket]) -> list[Verdict]:
         """Wait for the tickets; their verdicts in the same order.
@@ -172,9 +192,9 @@ class VerifierPool:
                 self._finalizer.atexit = False  # `_at_exit` waits for the workers
             return self._crew
 
-    def _queued(self, pickled: bytes, problem: Problem, text: str) -> Ticket:
+    def _queued(self, pickled: bytes, problem: Problem, text: str, place: int = 0) -> Ticket:
         ticket = Ticket()
-        self._running().put(Task(pickled, problem, text, ticket))
+        self._running().put(Task(pickled, problem, text, ticket, place))
         return ticket
 
     def _pickle(self, verifier: Verifier) -> bytes:
@@ -194,13 +214,7 @@ class VerifierPool:
             self._handed_out += len(verdicts)
             self._unjudged += sum(verdict.status == "infra" for verdict in verdicts)
             handed_out, unjudged = self._handed_out, self._unjudged
-        if unjudged > breaker * max(handed_out, _FEW):
-            reason = next((v.reason for v in verdicts if v.status == "infra"), "")
-            raise TrainingError(
-                f"{unjudged} of {handed_out} answers could not be judged; "
-                f"at most {breaker:.0%} may be. The last reason: {reason.strip()}",
-                hint="see what this machine allows:  cascade doctor",
-            )
+        refuse_unjudged(unjudged, handed_out, breaker, last_infra(verdicts))
         return verdicts
 
 

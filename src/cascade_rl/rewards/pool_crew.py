@@ -7,6 +7,7 @@ it left open is asked again one by one.
 
 from __future__ import annotations
 
+import heapq
 import os
 import threading
 import time
@@ -38,13 +39,15 @@ class Ticket(Future[Verdict]):
 class Task:
     """One answer to judge. Answers of one `kind` are expected to take equally long.
 
-    `again` is set once it has been in a message that did not end well.
+    `again` is set once it has been in a message that did not end well. The lowest `place` is
+    judged first.
     """
 
     verifier: bytes
     problem: Problem
     text: str
     ticket: Ticket
+    place: int = 0
     again: bool = False
 
     @property
@@ -97,7 +100,8 @@ class Crew:
         self._deadline_s, self._room = deadline_s, room
         self._changed = threading.Condition()  # re-entrant: a finalizer may close it anywhere
         self._closing = threading.Event()
-        self._queue: deque[Task] = deque()
+        self._queue: list[tuple[int, int, Task]] = []  # a heap by place, then in order of arrival
+        self._arrived = self._put_again = 0
         self._pace: dict[tuple[bytes, str], float] = {}
         self._answers = self._timeouts = self._infra = self._respawns = self._running = 0
         self._seconds, self._begun, self._ended = 0.0, time.monotonic(), 0.0
@@ -115,7 +119,8 @@ class Crew:
             if self._closing.is_set():
                 task.ticket.cancel()
             else:
-                self._queue.append(task)
+                self._arrived += 1
+                heapq.heappush(self._queue, (task.place, self._arrived, task))
                 self._changed.notify()
 
     def metrics(self) -> PoolMetrics:
@@ -144,7 +149,7 @@ class Crew:
         with self._changed:
             self._closing.set()
             self._ended = self._ended or time.monotonic()
-            left, self._queue = self._queue, deque()
+            left, self._queue = [task for _, _, task in sorted(self._queue)], []
             self._changed.notify_all()
         self._room.close()
         for task in left:
@@ -188,12 +193,12 @@ class Crew:
                     return []
                 most = min(TOGETHER, max(1, len(self._queue) // (2 * len(self._workers))))
                 while self._queue and len(taken) < most:
-                    task = self._queue[0]
+                    task = self._queue[0][2]
                     pace = self._pace.get(task.kind, TOGETHER_S)
                     expected += TOGETHER_S if task.again else pace
                     if taken and expected >= TOGETHER_S:
                         break
-                    self._queue.popleft()
+                    heapq.heappop(self._queue)
                     if task.again or task.ticket.set_running_or_notify_cancel():
                         taken.append(task)
                     else:
@@ -227,7 +232,8 @@ class Crew:
                 if self._closing.is_set():
                     task.ticket.set_result(unjudged("infra", CLOSED))
                 else:
-                    self._queue.appendleft(task)
+                    self._put_again -= 1
+                    heapq.heappush(self._queue, (task.place, self._put_again, task))
                     self._changed.notify()
 
     def _alone(self, worker: WorkerProcess, task: Task) -> tuple[Verdict, float]:

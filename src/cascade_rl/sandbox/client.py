@@ -307,6 +307,11 @@ def full_name(tier: str) -> str:
 @functools.cache
 def default_sandbox() -> Sandbox:
     """The one sandbox of this process, as the environment says; started at the first program."""
+    return new_sandbox()
+
+
+def new_sandbox() -> Sandbox:
+    """Another such sandbox, for programs that run beside those of the default one."""
     wanted = os.environ.get(TIER_VARIABLE, "auto")
     if wanted.startswith(("http://", "https://")):
         from cascade_rl.sandbox.fusion import FusionSandbox  # httpx: only where it is used

@@ -30,7 +30,7 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 FIRST_UID = 1 << 30
 """From here on, users that root makes up for one sandbox each, so that limits are its own."""
 ENTRIES = 4096
-"""Files that a program may leave; more are not removed one by one."""
+"""Files that a program may make beside its own; more are not removed one by one."""
 OURS = 6
 """Processes of ours that a limit on a user's processes counts too."""
 
@@ -133,17 +133,20 @@ class Scratch:
 
     def __init__(self, tier: str, path: str) -> None:
         self._tier, self.path = tier, path
-        self._mounted_mb = 0
+        self._room = (0, 0)
+        """MB and files for which there is room."""
 
     def renew(self, files: list[list[str]], size_mb: int) -> None:
         """Only these (name, text) files, whatever an earlier program left; then the cwd.
 
         Raises OSError or ValueError where they cannot be written there.
         """
+        room = (size_mb, ENTRIES + 2 * len(files))  # a folder for each, at most
         if self._tier != T1:
             self._remove_all()
-        elif self._mounted_mb != size_mb or os.listdir(self.path):
-            self._mount(size_mb)
+        elif self._room != room or os.listdir(self.path):
+            self._mount(*room)
+        self._room = room
         os.chdir(self.path)
         os.chmod(self.path, 0o700)
         for name, text in files:
@@ -159,13 +162,12 @@ class Scratch:
         self._remove_all()
         os.rmdir(self.path)
 
-    def _mount(self, size_mb: int) -> None:
+    def _mount(self, size_mb: int, entries: int) -> None:
         os.chdir("/")
-        if self._mounted_mb:
+        if self._room != (0, 0):
             kernel.unmount(self.path)
-        options = f"mode=0700,size={size_mb}m,nr_inodes={ENTRIES}"
+        options = f"mode=0700,size={size_mb}m,nr_inodes={entries}"
         kernel.mount("tmpfs", self.path, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
-        self._mounted_mb = size_mb
 
     def _remove_all(self) -> None:
         """Empty the directory, however deep and closed what a program made there is.
@@ -188,5 +190,5 @@ class Scratch:
                     count += 1
                 os.rmdir(entry.path)
             cleaned += len(entries)
-            if self._tier == T1B and cleaned > ENTRIES:
+            if self._tier == T1B and cleaned > max(ENTRIES, self._room[1]):
                 os._exit(1)  # a mount like new is had by starting anew, and sooner

@@ -10,7 +10,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +21,7 @@ from cascade_rl.configfile import resolved_yaml
 from cascade_rl.data.rows import read_rows, write_rows
 from cascade_rl.data.schema import RowKind
 from cascade_rl.digests import digest_file, digest_json, weights_digest
-from cascade_rl.engines.base import Evaluate, StageJob
+from cascade_rl.engines.base import Evaluate, EvaluationJob, StageJob
 from cascade_rl.errors import CheckpointError, OutputError
 from cascade_rl.evaluation.benchmarks import sample_to_json
 from cascade_rl.graph import Plan, PlannedStage, StartModel
@@ -197,7 +197,14 @@ class Store(Run):
             for role, key in edges.items()
         )
 
-    def job(self, plan: Plan, stage: PlannedStage, evaluate: Evaluate | None = None) -> StageJob:
+    def job(
+        self,
+        plan: Plan,
+        stage: PlannedStage,
+        evaluate: Evaluate | None = None,
+        expects: Callable[[], Sequence[EvaluationJob]] = tuple,
+        expects_first: Callable[[], Sequence[EvaluationJob]] = tuple,
+    ) -> StageJob:
         """Everything an engine needs to train the stage."""
         parent = plan.by_key(stage.parent)
         return StageJob(
@@ -215,6 +222,8 @@ class Store(Run):
             verl=plan.config.verl,
             blocks=own_blocks(plan.config) if stage.engine == "verl" else {},
             evaluate=evaluate if stage.config.eval_every else None,
+            expects=expects,
+            expects_first=expects_first if isinstance(parent, StartModel) else tuple,
         )
 
     def _carry(self, parent: PlannedStage | StartModel) -> Path:

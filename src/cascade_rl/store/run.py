@@ -107,11 +107,32 @@ class Run:
 
     def evaluation(self, name: str, key: str, benchmark: str, protocol: str) -> Evaluated | None:
         """A complete evaluation of a stage (or `start`) under a protocol, if there is one."""
-        path = self.evaluation_file(name, key, benchmark, protocol)
+        return _evaluated(self.evaluation_file(name, key, benchmark, protocol), protocol)
+
+    def evaluated_steps(self, record: StageRecord) -> dict[str, dict[int | None, Evaluated]]:
+        """A stage's `val` evaluations by benchmark and step; None is the end of the stage."""
+        found: dict[str, dict[int | None, Evaluated]] = {}
+        for benchmark, protocol in self._protocols("val").items():
+            final = self.evaluation_file(record.name, record.key, benchmark, protocol)
+            files: dict[int | None, Path] = {
+                int(folder.name.removeprefix("step-")): folder / final.name
+                for folder in sorted(final.parent.glob("step-*"))
+            }
+            for step, path in {**files, None: final}.items():
+                evaluated = _evaluated(path, protocol)
+                if evaluated is not None:
+                    found.setdefault(benchmark, {})[step] = evaluated
+        return found
+
+    def parts(self, record: StageRecord, benchmark: str) -> dict[str, dict[str, str]]:
+        """How a benchmark's problems fall into parts: by field, the part of each problem's id."""
+        protocol = self._protocols("val")[benchmark]
+        path = self.evaluation_file(record.name, record.key, benchmark, protocol)
         if not path.exists():
-            return None
-        lines = path.read_text(encoding="ascii").splitlines()
-        return Evaluated(protocol, tuple(map(sample_from_json, lines[1:])))
+            return {}
+        with path.open(encoding="ascii") as file:
+            parts: dict[str, dict[str, str]] = json.loads(file.readline()).get("parts", {})
+        return parts
 
     def evaluation_file(self, name: str, key: str, benchmark: str, protocol: str) -> Path:
         """Where that evaluation is or will be: a line for the protocol, then one a sample."""
@@ -148,6 +169,13 @@ class Run:
             }
             found.append(StageScores(record.name, record.key, record.parent, evaluations))
         return found
+
+
+def _evaluated(path: Path, protocol: str) -> Evaluated | None:
+    if not path.exists():
+        return None
+    lines = path.read_text(encoding="ascii").splitlines()
+    return Evaluated(protocol, tuple(map(sample_from_json, lines[1:])))
 
 
 def read_contract(directory: Path) -> Mapping[str, Any] | None:

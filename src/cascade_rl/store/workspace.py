@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cascade_rl.digests import weights_digest
+from cascade_rl.engines.base import SCRATCH
 from cascade_rl.store.files import (
     check_directory,
     disk_errors,
@@ -96,7 +97,7 @@ class StageWorkspace:
 
     def scratch(self) -> Path:
         """An empty directory, which goes when the stage's directory is opened again."""
-        path = self._directory / "scratch.tmp"
+        path = self._directory / SCRATCH
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir()
         return path
@@ -132,6 +133,10 @@ class StageWorkspace:
     def verdict(self, key: str) -> Verdict | None:
         """The verdict journaled under `key`, or None."""
         return self._journal.get(key)
+
+    def verdicts(self) -> Mapping[str, Verdict]:
+        """All journaled verdicts by key."""
+        return self._journal
 
     def record(self, key: str, verdict: Verdict) -> None:
         """Journal a verdict; `infra` is not one."""

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cascade_rl.errors import ConfigError
 from cascade_rl.sandbox.client import default_sandbox
 from cascade_rl.types import Problem, Tests, Verdict, Verifier, unjudged
-from cascade_rl.verifiers import code, instructions, language, math, swe
+from cascade_rl.verifiers import choice, code, instructions, language, math, swe, tool_calls
+from cascade_rl.verifiers.choice import verify_choice
 from cascade_rl.verifiers.code import verify_code
 from cascade_rl.verifiers.instructions import verify_instructions
 from cascade_rl.verifiers.language import mixed_language
 from cascade_rl.verifiers.math import verify_math
 from cascade_rl.verifiers.swe import verify_swe, verify_swe_resolved
+from cascade_rl.verifiers.tool_calls import verify_tool_calls
 
 if TYPE_CHECKING:  # a verifier's process starts faster without pydantic
     from cascade_rl.config import VerifierConfig
@@ -30,12 +32,14 @@ __all__ = [
     "refuse_what_is_missing",
     "verifier_for",
     "verify",
+    "verify_choice",
     "verify_code",
     "verify_instructions",
     "verify_many",
     "verify_math",
     "verify_swe",
     "verify_swe_resolved",
+    "verify_tool_calls",
 ]
 
 VERIFIERS: dict[str, Verifier] = {
@@ -44,8 +48,11 @@ VERIFIERS: dict[str, Verifier] = {
     "instruction_following": verify_instructions,
     "swe": verify_swe,
     "swe_resolved": verify_swe_resolved,
+    "tool_calls": verify_tool_calls,
+    "choice": verify_choice,
 }
-"""By domain; `swe_resolved` is the evaluation of swe by hidden tests."""
+"""By domain; `swe_resolved` is the evaluation of swe by hidden tests, `choice` that of questions
+whose answer is the letter of an option (their domain is math)."""
 
 VERIFIER_VERSIONS: dict[str, str] = {
     "math": math.VERSION,
@@ -53,6 +60,8 @@ VERIFIER_VERSIONS: dict[str, str] = {
     "instruction_following": instructions.VERSION,
     "swe": swe.VERSION,
     "swe_resolved": swe.VERSION,
+    "tool_calls": tool_calls.VERSION,
+    "choice": choice.VERSION,
     "language": language.VERSION,
 }
 """Raised with every change of a verdict; part of a stage's key and of the verdict journal's."""

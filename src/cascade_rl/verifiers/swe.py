@@ -21,7 +21,15 @@ from cascade_rl.verifiers.code import judge
 from cascade_rl.verifiers.patches import Unparsable, apply_diff, apply_edit
 from cascade_rl.verifiers.similarity import SIMILARITIES, swe_rl_similarity, trimmed
 
-__all__ = ["VERSION", "edited_files", "swe_rl_similarity", "verify_swe", "verify_swe_resolved"]
+__all__ = [
+    "VERSION",
+    "blankless",
+    "edited_files",
+    "swe_rl_similarity",
+    "syntax_tree",
+    "verify_swe",
+    "verify_swe_resolved",
+]
 
 VERSION = "swe-3"
 MAX_EDIT = 400_000
@@ -89,15 +97,15 @@ def _equal(path: str, before: str, after: str, how: Identity) -> bool:
     if how == "text":
         return False
     python = path.endswith((".py", ".pyi"))
-    if _blankless(before, python) == _blankless(after, python):
+    if blankless(before, python) == blankless(after, python):
         return True
     if how == "whitespace" or not python:
         return False
-    old, new = _tree(before), _tree(after)
+    old, new = syntax_tree(before), syntax_tree(after)
     return old is not None and old == new
 
 
-def _blankless(text: str, indented: bool) -> list[str]:
+def blankless(text: str, indented: bool) -> list[str]:
     """Lines without blanks, empty ones left out; where `indented`, with their indentation."""
     lines = []
     for line in text.splitlines():
@@ -107,7 +115,7 @@ def _blankless(text: str, indented: bool) -> list[str]:
     return lines
 
 
-def _tree(source: str) -> str | None:
+def syntax_tree(source: str) -> str | None:
     """The syntax tree without positions; None where there is none, or none in bounded time."""
     if len(source) > MAX_SOURCE:
         return None

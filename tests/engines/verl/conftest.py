@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-WITHOUT_VERL = ("test_watch.py",)
+WITHOUT_VERL = ("test_watch.py", "test_forks.py")
 
 
 class Skipped(pytest.Module):

@@ -25,7 +25,7 @@ from dataclasses import asdict
 from cascade_rl.config import StageConfig
 from cascade_rl.engines.local.judging import reward_spec
 from cascade_rl.engines.local.objectives import grpo_loss
-from cascade_rl.engines.local.rl import rows_of
+from cascade_rl.engines.local.rl import part_of
 from cascade_rl.engines.local.rollout import LearningGroup, learning_group
 from cascade_rl.engines.verl.advantages import (
     RowUpdate,
@@ -35,7 +35,7 @@ from cascade_rl.engines.verl.advantages import (
     row_updates,
 )
 from cascade_rl.engines.verl.job import Rows, write_job
-from cascade_rl.engines.verl.scoring import FIELDS, collect, score
+from cascade_rl.engines.verl.scoring import SAMPLED, UPDATED, collect, score, update_rows
 from cascade_rl.rewards import rewards_of
 from cascade_rl.types import (
     Completion,
@@ -149,10 +149,17 @@ def batch_of_verl(
         name: nested([rows[r][name] for r in order])
         if isinstance(rows[0][name], torch.Tensor)
         else [rows[r][name] for r in order]
-        for name in FIELDS
+        for name in {*SAMPLED, *UPDATED}
     }
     keys = [f"{rows[r]['uid']}_{r}_0" for r in order]
     return KVBatchMeta(keys=keys, tags=[tags[r] for r in order], partition_id="train"), columns
+
+
+def sampled(batch: KVBatchMeta, columns: dict[str, Any]) -> dict[str, Any]:
+    """The rows as they are before verl pads them."""
+    real = [r for r, tag in enumerate(batch.tags) if not tag.get("is_padding", False)]
+    found = {name: list(columns[name]) for name in SAMPLED}
+    return {name: [column[r] for r in real] for name, column in found.items()}
 
 
 def scorers_of(groups: list[LearningGroup], signals: list[list[Signals]]) -> dict[str, Any]:
@@ -186,11 +193,12 @@ def loss_of_verl(fields: dict[str, torch.Tensor], columns: Any, moved: Any) -> A
 def loss_of_local(config: StageConfig, groups: list[LearningGroup], moved: dict[Any, Any]) -> Any:
     found: dict[tuple[str, tuple[int, ...]], torch.Tensor] = {}
     total = torch.zeros(())
-    for row in rows_of(groups, config, True):
+    part = part_of(groups, config, True)
+    for row in part.rows:
         old = torch.tensor(row.logprobs_T)
         key = groups[row.group].scored.group.problem.id, row.ids
         now = (old + moved[key]).requires_grad_()
-        weights = torch.from_numpy(np.asarray(row.weights_T))
+        weights = torch.from_numpy(np.asarray(row.weights_T)) / part.weight
         advantages = torch.full(old.shape, row.advantage)
         loss = grpo_loss(now, advantages, weights, old)
         total = total + loss.detach()
@@ -211,28 +219,29 @@ def test_advantages_and_loss_are_those_of_the_local_engine(
     job = verl_job(tmp_path)
     write_job(job, problems)
 
-    collected = collect(batch, columns, Rows(job))
+    collected = collect(sampled(batch, columns), Rows(job))
     again = score(config, scorers_of(groups, signals), collected)
     for one, other in zip(groups, again, strict=True):
         assert one.scored.rewards_G == pytest.approx(other.scored.rewards_G, nan_ok=True)
         assert one.advantages_G == pytest.approx(other.advantages_G, abs=1e-5)
         assert one.learns_G == other.learns_G
 
+    rows = update_rows(batch, columns, collected.uids)
     updates = row_updates(config, again)
     padding = RowUpdate(False, 0.0, 0.0)
-    updates_R = [updates[p] if p else padding for p in collected.places_R]
-    fields = row_tensors(updates_R, collected.masks_RT)
-    weights = loss_weights(updates_R, collected.old_RT, collected.sampled_RT, None)
+    updates_R = [updates[p] if p else padding for p in rows.places_R]
+    fields = row_tensors(updates_R, rows.masks_RT)
+    weights = loss_weights(updates_R, rows.old_RT, rows.sampled_RT, None)
     if weights is not None:
         fields["rollout_is_weights"] = weights
     torch.manual_seed(0)
-    moved_R = [OFF_POLICY * torch.randn(len(t)) for t in collected.old_RT]
+    moved_R = [OFF_POLICY * torch.randn(len(t)) for t in rows.old_RT]
     loss, gradients = loss_of_verl(fields, columns, moved_R)
 
     keys_R = [
         (p and (again[p[0]].scored.group.problem.id,
                 again[p[0]].scored.group.completions_G[p[1]].token_ids))
-        for p in collected.places_R
+        for p in rows.places_R
     ]  # fmt: skip
     moved = {key: m for key, m in zip(keys_R, moved_R, strict=True) if key}
     expected, by_row = loss_of_local(config, groups, moved)
@@ -272,7 +281,7 @@ def test_verdicts_survive_the_way_through_the_queue(tmp_path: Path) -> None:
     batch, columns = batch_of_verl(local_groups(config, problems, signals), signals)
     job = verl_job(tmp_path)
     write_job(job, problems)
-    collected = collect(batch, columns, Rows(job))
+    collected = collect(sampled(batch, columns), Rows(job))
     expected: dict[Any, Verdict | None] = {
         (i, j): s.verdict for i, row in enumerate(signals) for j, s in enumerate(row)
     }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cascade_rl.cli.run import run
-from cascade_rl.config import CascadeRLConfig, VerlConfig
+from cascade_rl.config import AnyStage, CascadeRLConfig, VerlConfig
 from cascade_rl.configfile import resolved_yaml
 from cascade_rl.data.rows import write_rows
 from cascade_rl.engines.verl.checks import (
@@ -23,11 +23,13 @@ from cascade_rl.engines.verl.checks import (
 from cascade_rl.engines.verl.settings import MAIN
 from cascade_rl.errors import ConfigError, DataError
 from cascade_rl.trainer import make_engines
-from cascade_rl.types import Checkpoint
+from cascade_rl.types import Checkpoint, Row
 from tests.engines.helpers import (
     CHAT,
     comma_problems,
+    conversations,
     job_of,
+    pairs,
     reward_model_stage,
     rl_stage,
     sft_stage,
@@ -76,45 +78,69 @@ def test_a_ray_that_does_not_answer_is_named() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"ray_address": "auto"}, {"nodes": 2}, {"rollout": "vllm"}],
-    ids=["another cluster", "several nodes", "vllm"],
+    [{"nodes": 2}, {"rollout": "vllm"}],
+    ids=["several nodes", "vllm"],
 )
-def test_the_cpu_platform_is_one_machine_with_its_own_sampler(values: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"platform"):
+def test_the_cpu_platform_has_its_own_sampler_and_ray_of_one_node(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"verl\.(nodes is 2|rollout is vllm)"):
         check_machine(VERL.model_copy(update=values))
 
 
 REFUSED = {
     "lora": rl_stage(lora={}),
-    "filter": rl_stage(filter={"kind": "batch"}),
+    "filter": rl_stage(filter={"kind": "batch"}, updates_per_batch=2),
     "moments": rl_stage(optimizer={"moments": "int8"}),
-    "eval_every": rl_stage(eval_every=2),
     "group-token-mean": rl_stage(loss_aggregation="group-token-mean", kl_coef=0.1),
     "which 2 GPUs cannot share": rl_stage(train_batch_size=1, rollout_n=3),
-    "this one is sft": sft_stage(),
-    "this one is reward_model": reward_model_stage(),
+    "shared equally by 2 GPUs": sft_stage(train_batch_size=3),
 }
 
 
 @pytest.mark.parametrize("what", sorted(REFUSED))
 def test_a_stage_that_verl_cannot_train_is_refused_by_name(what: str) -> None:
     with pytest.raises(ConfigError, match=what) as error:
-        check_stage(REFUSED[what], VERL, carries=False)
+        check_stage(REFUSED[what], VERL)
     assert error.value.hint
 
 
+@pytest.mark.parametrize("stage", [sft_stage(), reward_model_stage()], ids=["sft", "reward_model"])
+def test_without_rl_a_stage_stays_on_one_machine(stage: AnyStage) -> None:
+    with pytest.raises(ConfigError, match=r"runs on the GPUs of this machine alone"):
+        check_stage(stage, VerlConfig(nodes=2, ray_address="auto"))
+    check_stage(stage, VERL)
+
+
 def test_a_later_stage_is_refused_before_the_first_one_starts() -> None:
-    stages = [rl_stage(name="a/1"), rl_stage(name="a/2")]
+    stages = [rl_stage(name="a/1", engine="local"), rl_stage(name="a/2")]
     config = CascadeRLConfig(stages=stages, engine="verl", verl=VERL)
-    with pytest.raises(ConfigError, match=r"a/2: verl does not carry") as error:
+    with pytest.raises(ConfigError, match=r"a/2: verl cannot carry") as error:
         check_cascade(config)
     assert error.value.hint == "start it fresh:  --set a/2.optimizer.state=fresh"
 
 
-def test_a_prompt_that_does_not_fit_is_refused_by_its_row(start: Checkpoint) -> None:
-    job = job_of(start, rl_stage(max_prompt_tokens=4), comma_problems(4), verl=VERL)
-    with pytest.raises(DataError, match=r"prompt of row p0 is \d+ tokens; the limit is 4"):
-        check_rows(job, comma_problems(4))
+def test_reward_model_and_judge_take_a_gpu_each_beside_the_ranks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cascade_rl.engines.verl.checks._own_gpus", lambda: 8)
+    check_machine(VerlConfig(gpus_per_node=7), scorers=1)
+    with pytest.raises(ConfigError, match=r"8 GPUs asked for training and 1 beside them .* 8 seen"):
+        check_machine(VerlConfig(gpus_per_node=8), scorers=1)
+
+
+@pytest.mark.parametrize(
+    ("stage", "rows", "message"),
+    [
+        (rl_stage(max_prompt_tokens=4), comma_problems(4), r"prompt of row p0 is \d+ tokens"),
+        (sft_stage(max_tokens=8), conversations(4), r"row s0 is \d+ tokens; the limit is 8"),
+        (reward_model_stage(max_tokens=8), pairs(4), r"pair r0 is \d+ tokens; the limit is 8"),
+    ],
+    ids=["rl", "sft", "reward_model"],
+)
+def test_a_row_that_does_not_fit_is_refused_by_its_name(
+    stage: AnyStage, rows: list[Row], message: str, start: Checkpoint
+) -> None:
+    with pytest.raises(DataError, match=message):
+        check_rows(job_of(start, stage, rows, verl=VERL))
 
 
 def test_engines_are_made_for_the_stages_that_name_them(tmp_path: Path) -> None:

@@ -11,11 +11,29 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from cascade_rl.config import StageConfig, VerlConfig
-from cascade_rl.engines.verl.job import Job, read_job, read_rows, write_job
-from cascade_rl.engines.verl.settings import command, environment, hydra, settings, stage_settings
+from cascade_rl.config import SFTStageConfig, StageConfig, VerlConfig
+from cascade_rl.engines.verl.job import (
+    AnyJob,
+    Job,
+    all_rows,
+    read_any_job,
+    read_job,
+    read_rows,
+    write_job,
+)
+from cascade_rl.engines.verl.settings import (
+    RANKS,
+    REWARD_MODEL,
+    SFT,
+    command,
+    environment,
+    hydra,
+    settings,
+    sft_settings,
+    stage_settings,
+)
 from cascade_rl.plan import NOT_WEIGHTS
-from tests.engines.helpers import comma_problems
+from tests.engines.helpers import CHAT, comma_problems, pairs, reward_model_stage, sft_stage
 from tests.engines.verl.helpers import VERL, verl_job
 
 CONFIG = "verl.trainer.config"
@@ -55,6 +73,48 @@ def test_verl_knows_every_key_of_the_table(tmp_path: Path) -> None:
 def test_every_setting_of_a_stage_is_verls_or_ours() -> None:
     fields = set(StageConfig.model_fields) - NOT_WEIGHTS
     assert fields == set(CHANGED) | OURS
+
+
+SFT_CHANGED: dict[str, Any] = {
+    "total_training_steps": 7, "train_batch_size": 8, "learning_rate": 3e-5, "max_tokens": 20000,
+    "optimizer": CHANGED["optimizer"],
+}  # fmt: skip
+SFT_OURS = {"kind", "role", "max_prompt_tokens", "lora"}
+"""`max_prompt_tokens` says nothing of SFT; `lora` is refused."""
+
+
+def sft_job(folder: Path, verl: VerlConfig = VERL, **values: Any) -> AnyJob:
+    return AnyJob(folder, "key", 0, sft_stage(**values), CHAT, verl, folder / "start")
+
+
+def test_verls_sft_trainer_knows_every_key_of_its_table(tmp_path: Path) -> None:
+    line = command(sft_job(tmp_path, **SFT_CHANGED))
+    assert line[2:5] == [RANKS, "2", SFT]
+    given = [part for part in line[5:] if not part.startswith("hydra.")]
+    with warnings.catch_warnings(), initialize_config_module(CONFIG, version_base="1.3"):
+        config = compose("sft_trainer_engine", given)
+    assert config.data.train_batch_size == 8 and config.trainer.total_training_steps == 7
+    assert config.optim.lr == 3e-5 and list(config.optim.betas) == [0.8, 0.9]
+    assert config.engine.model_dtype == "fp32" and config.data.max_token_len_per_gpu == 20000
+
+
+def test_every_setting_of_sft_is_verls_or_ours() -> None:
+    assert set(SFTStageConfig.model_fields) - NOT_WEIGHTS == set(SFT_CHANGED) | SFT_OURS
+
+
+@pytest.mark.parametrize("name", sorted(SFT_CHANGED))
+def test_a_changed_setting_reaches_verls_sft_trainer(name: str, tmp_path: Path) -> None:
+    before = sft_settings(sft_job(tmp_path))
+    assert sft_settings(sft_job(tmp_path, **{name: SFT_CHANGED[name]})) != before
+
+
+def test_a_reward_model_is_our_learner_on_as_many_ranks(tmp_path: Path) -> None:
+    job = AnyJob(tmp_path, "key", 0, reward_model_stage(), CHAT, VERL, tmp_path / "start")
+    write_job(job, pairs(3))
+    assert command(job)[2:] == [RANKS, "2", REWARD_MODEL, str(tmp_path)]
+    again = read_any_job(str(tmp_path))
+    assert again == job and not isinstance(again, Job)
+    assert all_rows(again, "pair") == pairs(3)
 
 
 @pytest.mark.parametrize("name", sorted(CHANGED))
@@ -105,6 +165,10 @@ def test_a_stage_goes_on_from_the_checkpoint_it_is_given(tmp_path: Path) -> None
         ([0.9, 0.95], "[0.9,0.95]"),
         ("a/b c", '"a/b c"'),
         (1e9, "1000000000.0"),
+        ("math_rl", "math_rl"),
+        ("1", '"1"'),
+        ("12e4", '"12e4"'),
+        ("true", '"true"'),
     ],
 )
 def test_values_are_written_in_hydras_grammar(value: Any, written: str) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from cascade_rl.engines.verl.job import Job
-from cascade_rl.engines.verl.watch import Lines, Outcome, cause, run
-from tests.engines.verl.helpers import VERL, of_verl, verl_job
+from cascade_rl.engines.verl.watch import Lines, Outcome, cause, remove_abandoned, run
+from tests.engines.verl.helpers import VERL, folders, of_verl, verl_job
 
 CHILD = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time;"
 CHILD += " time.sleep(600)'], start_new_session=True); "
@@ -30,7 +30,8 @@ def watched(folder: Path, program: str, poll: Any = lambda: None) -> tuple[Outco
 
 
 def test_a_silent_job_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
-    program = CHILD + "print('the last words', flush=True); time.sleep(600)"
+    program = CHILD + "open(EVENTS, 'a').write('{}' + chr(10)); "
+    program += "print('the last words', flush=True); time.sleep(600)"
     began = time.monotonic()
     outcome, _ = watched(tmp_path, program)
     assert time.monotonic() - began < 20
@@ -77,15 +78,22 @@ time.sleep(600)
 """
 
 
-def test_a_driver_that_is_killed_takes_its_job_along(tmp_path: Path) -> None:
+def test_a_driver_that_is_killed_takes_its_job_along_and_the_next_one_cleans_up(
+    tmp_path: Path,
+) -> None:
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path)])
     try:
         events = tmp_path / "events.jsonl"
         wait_for(events.exists)
         assert of_verl()
+        remove_abandoned(Path("/tmp"))
+        assert folders([driver.pid])  # it is in use
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
         wait_for(lambda: not of_verl())
+        assert folders([driver.pid])  # nobody was left to remove it
+        remove_abandoned(Path("/tmp"))
+        assert folders([driver.pid]) == []
     finally:
         driver.kill()
         driver.wait()

@@ -22,7 +22,9 @@ NOT_RECORDED = "not recorded"
 LONGEST = 100_000
 """Characters of a text that rules read, from both ends: a longer one takes no longer."""
 
-Kind = Literal["math", "code", "instruction_following", "swe", "chat", "conversation", "pair"]
+Kind = Literal[
+    "math", "code", "instruction_following", "swe", "chat", "tool_calls", "conversation", "pair"
+]
 """What a rule asks about: problems by their ability, conversations, pairs."""
 Tokens = Callable[[str], int]
 """The number of tokens of a text."""

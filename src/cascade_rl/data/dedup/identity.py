@@ -46,6 +46,7 @@ KEYS_OF: Mapping[Domain, tuple[Key, ...]] = {
     "instruction_following": ("exact",),  # a prompt with another constraint is another problem
     "swe": ("exact", "commit"),  # prompts quote whole files, so near would join other issues
     "chat": ("exact", "near"),
+    "tool_calls": ("exact",),  # the same question with other functions is another problem
 }
 SAME_NUMBERS: tuple[Domain, ...] = ("math", "code")
 """Where near rows must hold the same numbers, in whatever order."""

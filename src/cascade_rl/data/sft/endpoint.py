@@ -9,6 +9,8 @@ log-probabilities, keeps nothing, and takes every failure for *not judged*.)
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,6 +44,8 @@ UNANSWERED = "no answer"
 REFUSED = "refused by the endpoint"
 
 Report = Callable[[int, int], None]
+Brought = Callable[["Ask", "Reply | Failure"], None]
+"""Called with each request once it is answered, from the journal or by the server, or is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,16 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer as the server gave it. `tokens` counts the completion; None where it did not."""
+    """An answer as the server gave it. `tokens` counts the completion; None where it did not.
+
+    `tail_confidence` is there where log-probabilities were asked for and came.
+    """
 
     content: str
     reasoning: str
     finish: str
     tokens: int | None
+    tail_confidence: float | None = None
 
     @property
     def length(self) -> int:
@@ -146,6 +154,8 @@ class Endpoint:
         self._in_flight: set[str] = set()
         self._failed_in_row = 0
         self._completion = 0.0  # mean tokens of an answer so far
+        self._cancelled = False
+        self._fetching: tuple[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
 
     def answer(self, ask: Ask) -> Reply | Failure:
         """What `fetch` brought for this request."""
@@ -153,26 +163,48 @@ class Endpoint:
         found = self.journal.get(key)
         if found is None:
             return self.failures.get(key, Failure(UNANSWERED, "never asked"))
-        tokens = found.get("tokens")
-        return Reply(found["content"], found["reasoning"], found["finish"], tokens)
+        return Reply(
+            found["content"],
+            found["reasoning"],
+            found["finish"],
+            found.get("tokens"),
+            found.get("tail_confidence"),
+        )
 
-    def fetch(self, asks: Iterable[Ask], report: Report = lambda rows, end: None) -> None:
+    def fetch(
+        self,
+        asks: Iterable[Ask],
+        report: Report = lambda rows, end: None,
+        brought: Brought = lambda ask, found: None,
+    ) -> None:
         """Put the answer to every request into the journal, `concurrency` at a time.
 
         Reads the requests as it goes. Raises EndpointError where the server stops answering,
-        InputError where it refuses the key, the model or the address.
+        InputError where it refuses the key, the model or the address, and what `brought` raises.
         """
-        asyncio.run(self._fetch(iter(asks), report))
+        asyncio.run(self._fetch(iter(asks), report, brought))
 
-    async def _fetch(self, asks: Iterator[Ask], report: Report) -> None:
-        settings = self.settings
+    def cancel(self) -> None:
+        """From another thread: `fetch` leaves what is under way and raises CancelledError."""
+        self._cancelled = True
+        if self._fetching is not None:
+            loop, task = self._fetching
+            with contextlib.suppress(RuntimeError):  # it has just ended
+                loop.call_soon_threadsafe(task.cancel)
+
+    async def _fetch(self, asks: Iterator[Ask], report: Report, brought: Brought) -> None:
+        settings, task = self.settings, asyncio.current_task()
+        assert task is not None
+        self._fetching = asyncio.get_running_loop(), task
+        if self._cancelled:
+            raise asyncio.CancelledError
         pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
         headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
         timeout = httpx.Timeout(settings.timeout_s, connect=min(settings.timeout_s, 10.0))
         limits = httpx.Limits(max_connections=settings.concurrency)
         async with httpx.AsyncClient(headers=headers, timeout=timeout, limits=limits) as client:
             workers = [
-                asyncio.create_task(self._work(client, pace, asks, report))
+                asyncio.create_task(self._work(client, pace, asks, report, brought))
                 for _ in range(settings.concurrency)
             ]
             try:
@@ -183,7 +215,12 @@ class Endpoint:
                 await asyncio.gather(*workers, return_exceptions=True)
 
     async def _work(
-        self, client: httpx.AsyncClient, pace: Pace, asks: Iterator[Ask], report: Report
+        self,
+        client: httpx.AsyncClient,
+        pace: Pace,
+        asks: Iterator[Ask],
+        report: Report,
+        brought: Brought,
     ) -> None:
         for ask in asks:
             await asyncio.sleep(0)
@@ -197,6 +234,7 @@ class Endpoint:
                 await self._bring(client, pace, ask, key)
                 self._in_flight.discard(key)
             report(self.asked + self.kept + len(self.failures), 0)
+            brought(ask, self.answer(ask))
 
     async def _bring(self, client: httpx.AsyncClient, pace: Pace, ask: Ask, key: str) -> None:
         """The answer into the journal, or the reason why there is none into `failures`."""
@@ -289,8 +327,21 @@ def _read(body: Any) -> tuple[Reply, int | None]:
         raise TypeError("content is not text")
     usage = body.get("usage") or {}
     finish = choice.get("finish_reason") or "stop"
-    reply = Reply(content, reasoning, str(finish), _count(usage.get("completion_tokens")))
+    counted = _count(usage.get("completion_tokens"))
+    confidence = _tail_confidence((choice.get("logprobs") or {}).get("content") or ())
+    reply = Reply(content, reasoning, str(finish), counted, confidence)
     return reply, _count(usage.get("total_tokens"))
+
+
+def _tail_confidence(steps: Sequence[Mapping[str, Any]]) -> float | None:
+    """DeepConf's (arXiv 2508.15260, section 3) over the last tenth of the tokens, in nats.
+
+    A token's is minus the mean log-probability of the likeliest tokens in its place.
+    """
+    tail = steps[len(steps) - math.ceil(len(steps) / 10) :]
+    found = [[float(t["logprob"]) for t in step["top_logprobs"]] for step in tail]
+    means = [-math.fsum(one) / len(one) for one in found if one]
+    return math.fsum(means) / len(means) if means else None
 
 
 def _count(value: Any) -> int | None:
@@ -306,6 +357,7 @@ def _values(ask: Ask, reply: Reply) -> dict[str, Any]:
         "reasoning": reply.reasoning,
         "finish": reply.finish,
         "tokens": reply.tokens,
+        **({} if reply.tail_confidence is None else {"tail_confidence": reply.tail_confidence}),
     }
 
 

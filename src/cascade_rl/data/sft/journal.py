@@ -43,7 +43,8 @@ class Journal:
         self._file = self._open.enter_context(
             growing(self.path, busy, option="--cache", mode=0o600)
         ).fileno()
-        self._places = sqlite3.connect("")  # a temporary file that goes with the connection
+        # A temporary file that goes with the connection; one thread at a time uses it.
+        self._places = sqlite3.connect("", check_same_thread=False)
         self._places.execute(_TABLE)
         self._read()
         return self

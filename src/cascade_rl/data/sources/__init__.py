@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from cascade_rl.data.fields import shown
-from cascade_rl.data.sources import chat, code, instructions, math, preferences, swe
+from cascade_rl.data.sources import (
+    calls,
+    chat,
+    choices,
+    code,
+    instructions,
+    math,
+    preferences,
+    swe,
+)
 from cascade_rl.data.sources.common import Raw, Unfit
 from cascade_rl.data.sources.dolci import dolci
 from cascade_rl.errors import DataError
@@ -49,6 +58,7 @@ SOURCES: Mapping[str, Source] = {
     "nemo-gym-code": _source(code.nemo_gym, "responses_create_params verifier_metadata"),
     "humaneval": _source(code.humaneval, "prompt test entry_point"),
     "mbpp": _source(code.mbpp, "prompt test_list", "text test_list"),
+    "livecodebench-pro": _source(code.livecodebench_pro, "problem_id problem_statement testcases"),
     "livecodebench": _source(code.livecodebench, "question_content public_test_cases"),
     "code-contests": _source(code.code_contests, "description public_tests"),
     "sandbox-fusion": _source(code.sandbox_fusion, "content test"),
@@ -64,7 +74,14 @@ SOURCES: Mapping[str, Source] = {
     "helpsteer3": _source(preferences.helpsteer3, "response1 response2 overall_preference"),
     "helpsteer2": _source(preferences.helpsteer2, "response_1 response_2 preference_strength"),
     "helpsteer2-ratings": _source(preferences.helpsteer2_ratings, " ".join(preferences.RATINGS)),
+    "rewardbench": _source(preferences.rewardbench, "prompt chosen rejected subset"),
     "preferences": _source(preferences.chosen_rejected, "chosen rejected"),
+    # letters of options, calls of functions, questions that a judge compares answers to
+    "mmlu-pro": _source(choices.mmlu_pro, "question options answer_index"),
+    "mmlu": _source(choices.mmlu, "question choices answer", "question A B C D answer"),
+    "gpqa": Source(choices.gpqa, (("Question", "Correct Answer", "Incorrect Answer 3"),)),
+    "bfcl": _source(calls.bfcl, "id question function"),
+    "arena-hard": _source(chat.arena_hard, "question_id turns", "uid category prompt"),
     # answers to math problems
     "nemotron-cascade-math": _source(math.with_answer, "problem answer task_type"),
     "math-500": _source(math.with_answer, "problem answer unique_id"),

@@ -1,4 +1,4 @@
-"""Conversations to train on, and rows that are ours already.
+"""Conversations to train on, questions without a reference, and rows that are ours already.
 
 One surprise: an answer's `<think>...</think>` block becomes the turn's `thought`, so that the
 chat template writes it in its own form, and a user's trailing ` /think` becomes the turn's mode.
@@ -11,10 +11,18 @@ from typing import Any
 from cascade_rl.chat import THINK_OPEN, split_thought
 from cascade_rl.data.fields import maybe_text_at
 from cascade_rl.data.schema import parse_conversation, parse_problem
-from cascade_rl.data.sources.common import Raw, Unfit, maybe_text, text_of, turns_of
+from cascade_rl.data.sources.common import (
+    Raw,
+    Unfit,
+    maybe_text,
+    problem,
+    prompt_of,
+    text_of,
+    turns_of,
+)
 from cascade_rl.digests import digest_json
 from cascade_rl.errors import DataError
-from cascade_rl.types import Conversation, Problem
+from cascade_rl.types import Conversation, Preference, Problem
 
 
 def ours(raw: Raw, source: str) -> Problem:
@@ -34,6 +42,17 @@ def messages(raw: Raw, source: str) -> Conversation:
     if system.strip() and turns[0]["role"] != "system":
         turns.insert(0, {"role": "system", "content": system})
     return _conversation(raw, source, turns)
+
+
+def arena_hard(raw: Raw, source: str) -> Problem:
+    """ArenaHard's questions: `turns` of one user turn, or `prompt`; judged against a baseline."""
+    turns = raw.get("turns")
+    if isinstance(turns, list):
+        turns = [{"role": "user", **t} if isinstance(t, dict) else t for t in turns]
+    prompt = prompt_of(raw.get("prompt") if turns is None else turns, "turns")
+    known = {"category": maybe_text(raw, "category"), "source_id": maybe_text(raw, "uid")}
+    extra = {key: value for key, value in known.items() if value}
+    return problem(raw, source, "chat", prompt, Preference(), extra)
 
 
 def prompt_response(raw: Raw, source: str) -> Conversation:

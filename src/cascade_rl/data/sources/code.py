@@ -1,4 +1,4 @@
-"""Problems with tests: TACO, APPS, CodeContests, LiveCodeBench, HumanEval, MBPP, AceCode, NeMo Gym.
+"""Problems with tests: TACO, APPS, CodeContests, LiveCodeBench, HumanEval, MBPP and their like.
 
 The tests are read by `code_formats`. Two rules. What a program must know to be tested (a header
 to start from, a function's name, MBPP's asserts) is part of the prompt; what a program has not
@@ -13,13 +13,16 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from cascade_rl.data.code_formats import read_tests
+from cascade_rl.data.contest_tests import SpecialJudge, read_archive
 from cascade_rl.data.fields import shown
 from cascade_rl.data.references import ground_truth
 from cascade_rl.data.sources.common import (
     Raw,
+    Unfit,
     items_of,
     maybe_text,
     problem,
@@ -27,12 +30,16 @@ from cascade_rl.data.sources.common import (
     provenance,
     text_of,
 )
-from cascade_rl.data.sources.instruct import starter_block
+from cascade_rl.data.sources.instruct import CPP, starter_block
 from cascade_rl.errors import DataError
 from cascade_rl.types import AssertTest, CallTest, Problem, Tests
 
 MAX_SOLUTIONS = 5
 """So many known programs are kept; some problems come with hundreds."""
+
+
+MBPP_SECONDS = {"123": 20.0}
+"""By task id: MBPP's own program sums amicable numbers for longer than a test may by default."""
 
 
 def humaneval(raw: Raw, source: str) -> Problem:
@@ -50,6 +57,7 @@ def mbpp(raw: Raw, source: str) -> Problem:
     text = f"{asked}\n\nYour code should pass these tests:\n" + "\n".join(shown_tests)
     keys = ("test_list", "test_imports", "test_setup_code", "challenge_test_list")
     tests = _tests({**raw, "test_list": items_of(raw.get("test_list"), "test_list")}, *keys)
+    tests = replace(tests, time_limit_s=MBPP_SECONDS.get(str(raw.get("task_id"))))
     extra = {"solution": maybe_text(raw, "code")}
     return problem(raw, source, "code", prompt_of(text, "prompt"), tests, _filled(extra))
 
@@ -72,6 +80,22 @@ def livecodebench(raw: Raw, source: str) -> Problem:
     tests = _tests(raw, *keys)
     question, starter = text_of(raw, "question_content"), maybe_text(raw, "starter_code")
     prompt = prompt_of(_asked(question, starter, tests), "question_content")
+    return problem(raw, source, "code", prompt, tests)
+
+
+def livecodebench_pro(raw: Raw, source: str) -> Problem:
+    """LiveCodeBench Pro: `problem_statement`, and under `testcases` the path of its tests' zip.
+
+    The answer is a program in C++, which the benchmark's own judge expects and its limits fit.
+    """
+    archive = Path(text_of(raw, "testcases"))
+    if not archive.exists():
+        raise Unfit("no tests published", f"{archive} does not exist")
+    try:
+        tests = read_archive(archive)
+    except SpecialJudge as error:
+        raise Unfit("special judge", error.message) from None
+    prompt = prompt_of(f"{text_of(raw, 'problem_statement').rstrip()}\n\n{CPP}", "problem")
     return problem(raw, source, "code", prompt, tests)
 
 

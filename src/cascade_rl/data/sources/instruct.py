@@ -15,10 +15,14 @@ from cascade_rl.types import Domain, Message, Problem
 
 MATH = "Please reason step by step, and put your final answer within \\boxed{}."
 CODE = "Write the solution in Python and put it in one block:\n```python\n# your code here\n```"
+CPP = "Write the solution in C++17 and put it in one code block:\n```cpp\n// your code here\n```"
 STARTER = "Start from this code:\n```python\n"
 
 INSTRUCTIONS: Mapping[Domain, tuple[str, re.Pattern[str]]] = {
-    "math": (MATH, re.compile(r"\\boxed\b|final answer (?:with)?in a box")),
+    "math": (
+        MATH,
+        re.compile(r"\\boxed\b|final answer (?:with)?in a box|The answer is \(X\)"),
+    ),
     "code": (
         CODE,
         re.compile(

@@ -83,6 +83,11 @@ def chosen_rejected(raw: Raw, source: str) -> Pair:
     return replace(pair, extra=_margin(scores))
 
 
+def rewardbench(raw: Raw, source: str) -> Pair:
+    """RewardBench: the same with a `subset`, which is the pair's category."""
+    return replace(chosen_rejected(raw, source), category=text_of(raw, "subset"))
+
+
 def _answer(raw: Raw, key: str) -> tuple[Any, str]:
     """(turns before it, text) of an answer."""
     found = raw.get(key)

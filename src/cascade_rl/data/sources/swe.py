@@ -84,11 +84,13 @@ def nemo_gym_swe(raw: Raw, source: str) -> Problem:
 
 def repair_prompt(issue: str, files: Mapping[str, str]) -> str:
     """The prompt of a repair, files in their order."""
-    shown_files = "\n\n".join(
-        f"--- BEGIN FILE {path}\n{text.rstrip(chr(10))}\n--- END FILE"
-        for path, text in files.items()
-    )
+    shown_files = "\n\n".join(file_block(path, text) for path, text in files.items())
     return REPAIR.format(issue=issue.strip(), files=shown_files)
+
+
+def file_block(path: str, text: str) -> str:
+    """One file as prompts show it."""
+    return f"--- BEGIN FILE {path}\n{text.rstrip(chr(10))}\n--- END FILE"
 
 
 def _repair(

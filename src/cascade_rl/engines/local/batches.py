@@ -46,6 +46,14 @@ class Row:
         return replace(self, reference_T=logprobs_T)
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of some groups of an update batch, and what is to be divided by, summed over parts."""
+
+    rows: list[Row]
+    weight: float = 1.0
+
+
 def by_group(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows of one group together, groups in order of first appearance."""
     groups: dict[int, list[Row]] = {}

@@ -13,7 +13,7 @@ from typing import Any
 from cascade_rl.chat import HFTokenizer, answer_part, render, stop_ids, to_dict
 from cascade_rl.config import ChatConfig
 from cascade_rl.errors import ConfigError, DataError
-from cascade_rl.types import Conversation, Message, Mode, Problem
+from cascade_rl.types import Conversation, Message, Mode
 
 Ids = tuple[int, ...]
 
@@ -112,17 +112,6 @@ class Encoder:
             add_generation_prompt=generate,
         )
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def fixed_modes(problems: Sequence[Problem]) -> Mapping[str, Mode]:
-    """Modes that rows fix: `extra["mode"]`, or the one its last user turn has."""
-    found: dict[str, Mode] = {}
-    for problem in problems:
-        users = [message.mode for message in problem.prompt if message.role == "user"]
-        mode = problem.extra.get("mode") or (users[-1] if users else None)
-        if mode is not None:
-            found[problem.id] = mode
-    return found
 
 
 def check_prompts(

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from cascade_rl.config import LocalConfig
 from cascade_rl.engines.base import EvaluationJob, StageJob, Workspace
-from cascade_rl.engines.local.evaluate import evaluate
+from cascade_rl.engines.judged import evaluate
+from cascade_rl.engines.local.generate import LocalGenerator
 from cascade_rl.engines.local.reward_model import train_reward_model
 from cascade_rl.engines.local.rl import train_rl
 from cascade_rl.engines.local.sft import train_sft
@@ -35,7 +36,14 @@ class LocalEngine:
 
     def evaluate(self, checkpoint: Checkpoint, job: EvaluationJob) -> Iterator[Sample]:
         """Greedy and k sampled answers to every problem, in (problem, sample) order."""
-        return evaluate(self._team_for(job.local), self._pool_for(job.local), checkpoint, job)
+        generator = LocalGenerator(
+            self._team_for(job.local),
+            checkpoint,
+            job.chat,
+            job.benchmark.yarn_factor,
+            what=f"benchmark {job.benchmark.name}",
+        )
+        return evaluate(generator, self._pool_for(job.local), job)
 
     def close(self) -> None:
         """End the processes; they start again when the engine is used again."""

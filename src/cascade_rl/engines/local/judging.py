@@ -44,8 +44,13 @@ class Judging:
         self._spec = reward_spec(config)
         self._options = config.verifier_options
         self._verifiers = stage_verifiers(config)
-        self._tickets: dict[Place, tuple[str, Ticket | Verdict]] = {}
+        self._keys: dict[Place, str] = {}
         self._asked: dict[str, Ticket | Verdict] = {}
+
+    @property
+    def by_verdict_alone(self) -> bool:
+        """Whether a group's rewards wait for nothing but its own verdicts."""
+        return not self._scorers
 
     def submit(self, place: Place, problem: Problem, completion: Completion) -> None:
         """Begin to verify a completion that has just finished; chat has no verifier."""
@@ -54,13 +59,14 @@ class Judging:
         key = journal_key(problem, completion.text, self._options)
         known = self._workspace.verdict(key) or self._asked.get(key)
         verify = self._verifiers["swe" if problem.domain == "swe" else "auto"]
-        found = known or self.pool.submit(verify, problem, completion.text)
-        self._asked[key] = found  # the same answer twice in a round is judged once
-        self._tickets[place] = (key, found)
+        # The same answer twice in a round is judged once; groups are needed in their order.
+        found = known or self.pool.submit(verify, problem, completion.text, place[0])
+        self._asked[key] = found
+        self._keys[place] = key
 
-    def signals(self, groups: Sequence[Group]) -> list[list[Signals]]:
-        """Signals [P][G] of a round whose completions were all submitted."""
-        verdicts = self._gather()
+    def signals(self, groups: Sequence[Group], first: int = 0) -> list[list[Signals]]:
+        """Signals [P][G] of a round's groups from `first` on, whose completions were submitted."""
+        verdicts = self._gather(first, first + len(groups))
         mixed = {
             (i, j): mixed_language(group.problem.prompt, completion.text)
             for i, group in enumerate(groups)
@@ -74,23 +80,23 @@ class Judging:
         """Rewards [P][G]; None where not judged."""
         return rewards_of(self._spec, groups, signals_PG)
 
-    def _gather(self) -> dict[Place, Verdict]:
-        """All verdicts of the round in place order, the new ones journaled."""
-        waiting = {key: item for key, item in self._asked.items() if not isinstance(item, Verdict)}
-        fresh = dict(zip(waiting, self.pool.gather(list(waiting.values())), strict=True))
-        found: dict[Place, Verdict] = {}
-        recorded: set[str] = set()
-        for place, (key, item) in sorted(self._tickets.items()):
-            if isinstance(item, Verdict):
-                found[place] = item
-                continue
-            found[place] = fresh[key]
-            if key not in recorded:
-                self._workspace.record(key, fresh[key])
-                recorded.add(key)
-        self._tickets.clear()
-        self._asked.clear()
-        return found
+    def _gather(self, first: int, end: int) -> dict[Place, Verdict]:
+        """Verdicts of groups `first` to `end`, by place among them; the new ones journaled."""
+        places = sorted(place for place in self._keys if first <= place[0] < end)
+        keys = [self._keys.pop(place) for place in places]
+        tickets = {k: item for k in keys if isinstance(item := self._asked[k], Ticket)}
+        verdicts = self.pool.gather(list(tickets.values()))
+        for key, verdict in zip(tickets, verdicts, strict=True):
+            self._workspace.record(key, verdict)
+            self._asked[key] = verdict
+        known = [self._asked[key] for key in keys]
+        if not self._keys:
+            self._asked.clear()
+        return {
+            (i - first, j): verdict
+            for (i, j), verdict in zip(places, known, strict=True)
+            if isinstance(verdict, Verdict)
+        }
 
 
 def signals_of(

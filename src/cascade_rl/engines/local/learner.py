@@ -7,11 +7,11 @@ end the stage with its last checkpoint kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cascade_rl.config import OptimizerConfig
-from cascade_rl.engines.local.batches import Row
+from cascade_rl.engines.local.batches import Part, Row
 from cascade_rl.engines.local.replica import Objective, Totals
 from cascade_rl.engines.local.training import Training
 from cascade_rl.errors import TrainingError
@@ -54,13 +54,28 @@ class Learner:
         self.skipped = 0
 
     def update(self, step: int, rows: Sequence[Row], objective: Objective) -> Update:
-        """One optimizer step on the sum of weighted losses over `rows`.
+        """One optimizer step on the sum of weighted losses over `rows`."""
+        return self.update_by_parts(step, [Part(list(rows))], objective)
+
+    def update_by_parts(self, step: int, parts: Iterable[Part], objective: Objective) -> Update:
+        """The same on a batch that comes in parts; its weights are divided by those of the parts.
 
         Without rows the gradient is zero and the optimizer still steps, as it would had rows
         of zero advantage been run. Raises TrainingError after three updates in a row that are
         not finite.
         """
-        norm, totals = self._training.accumulate(rows, objective)
+        weight = 0.0
+
+        def rows() -> Iterator[Sequence[Row]]:
+            nonlocal weight
+            for part in parts:
+                weight += part.weight
+                yield part.rows
+
+        norm, totals = self._training.accumulate(rows(), objective)
+        weight = weight or 1.0  # of a batch that is masked altogether nothing was added up
+        norm /= weight
+        totals |= {name: totals[name] / weight for name in ("loss", "kl") if name in totals}
         rate = learning_rate_at(step, self._total, self._peak, self._config)
         if not (math.isfinite(norm) and math.isfinite(totals.get("loss", 0.0))):
             self.skipped += 1
@@ -73,5 +88,6 @@ class Learner:
             return Update(norm, rate, False, totals)
         self.skipped = 0
         over = norm > self._config.grad_clip
-        self._training.step(rate, self._config.grad_clip / (norm + 1e-6) if over else 1.0)
+        clip = self._config.grad_clip / (norm + 1e-6) if over else 1.0
+        self._training.step(rate, clip / weight)
         return Update(norm, rate, True, totals)

@@ -96,3 +96,13 @@ def likelihood(
     apply: Any = _Likelihood.apply
     found: tuple[Tensor, Tensor] = apply(hidden_NH, head_VH, targets_N, temperature, entropy)
     return found
+
+
+def confidences(hidden_NH: Tensor, head_VH: Tensor, top: int) -> Tensor:
+    """Minus the mean log-probability of the `top` likeliest tokens, [N] in nats."""
+    found_N = hidden_NH.new_empty(len(hidden_NH), dtype=torch.float32)
+    top = min(top, len(head_VH))
+    for part in _parts(len(hidden_NH), max(1, CHUNK // len(head_VH))):
+        logits = _logits(hidden_NH[part], head_VH, 1.0)
+        found_N[part] = logits.logsumexp(-1) - logits.topk(top, dim=-1).values.mean(-1)
+    return found_N

@@ -68,7 +68,7 @@ class Model:
     @property
     def context(self) -> int:
         """Longest sequence the positions allow, in tokens."""
-        return int(getattr(self.module.config, "max_position_embeddings", 0) or 1 << 30)
+        return _positions(self.module.config)
 
 
 def device_of(local: LocalConfig) -> torch.device:
@@ -110,7 +110,11 @@ def load_tokenizer(path: Path, chat: ChatConfig = DEFAULT_CHAT) -> Any:
 
 def context_of(path: Path) -> int:
     """Longest sequence the positions of a model directory allow, in tokens."""
-    config = AutoConfig.from_pretrained(path, local_files_only=True)
+    return _positions(AutoConfig.from_pretrained(path, local_files_only=True))
+
+
+def _positions(config: Any) -> int:
+    """A configuration without learned or rotary positions has no bound."""
     return int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
 
 

@@ -126,7 +126,7 @@ def token_weights(
     learns_R: Sequence[bool],
     aggregation: Aggregation,
 ) -> list[float]:
-    """What each token of row r weighs in the loss of the update batch.
+    """What each token of row r weighs in the loss of the update batch: w_r / W.
 
         token-mean         1 / (all tokens of the batch)                     verl's default
         group-token-mean   1 / (groups * tokens of the group)                the paper's eq. 1
@@ -134,8 +134,23 @@ def token_weights(
 
     Rows that do not learn (masked) weigh 0 and count nowhere; rows of zero advantage do count.
     """
+    weights, total = relative_weights(lengths_R, groups_R, learns_R, aggregation)
+    return [weight / total if total else 0.0 for weight in weights]
+
+
+def relative_weights(
+    lengths_R: Sequence[int],
+    groups_R: Sequence[int],
+    learns_R: Sequence[bool],
+    aggregation: Aggregation,
+) -> tuple[list[float], float]:
+    """w_r of each token of row r, and W, of whole groups: both are sums over parts of a batch.
+
+    token-mean         1                              tokens
+    group-token-mean   1 / (tokens of the group)      groups
+    sequence-mean      1 / (tokens of the row)        rows
+    """
     tokens = [length if learns else 0 for length, learns in zip(lengths_R, learns_R, strict=True)]
-    total = sum(tokens)
     group_tokens: dict[int, int] = {}
     for group, count in zip(groups_R, tokens, strict=True):
         group_tokens[group] = group_tokens.get(group, 0) + count
@@ -146,9 +161,11 @@ def token_weights(
         if count == 0:
             return 0.0
         if aggregation == "token-mean":
-            return 1.0 / total
+            return 1.0
         if aggregation == "group-token-mean":
-            return 1.0 / (live_groups * group_tokens[group])
-        return 1.0 / (live_rows * count)
+            return 1.0 / group_tokens[group]
+        return 1.0 / count
 
-    return [weight(group, count) for group, count in zip(groups_R, tokens, strict=True)]
+    totals = {"token-mean": sum(tokens), "group-token-mean": live_groups}
+    weights = [weight(group, count) for group, count in zip(groups_R, tokens, strict=True)]
+    return weights, float(totals.get(aggregation, live_rows))

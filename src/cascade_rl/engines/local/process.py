@@ -31,6 +31,7 @@ from cascade_rl.engines.local.replica import (
     SFTObjective,
     Totals,
     accumulate,
+    confidences_of,
     logprobs_of,
     score_rows,
 )
@@ -109,9 +110,12 @@ class Replica:
         self._models.pop(slot, None)
         self._gradients.pop(slot, None)
 
-    def accumulate(self, slot: str, rows: Sequence[Row], objective: Objective) -> Totals:
-        """Gradient of the objective over `rows` into this process's gradient vector."""
-        self._gradients[slot].zero_()
+    def accumulate(
+        self, slot: str, rows: Sequence[Row], objective: Objective, more: bool = False
+    ) -> Totals:
+        """Gradient of the objective over `rows` into, or `more` of it onto, this process's own."""
+        if not more:
+            self._gradients[slot].zero_()
         shared = self.shares(objective)
         budget = self.local.micro_batch_tokens
         return accumulate(self._models[slot], rows, objective, budget, shared)
@@ -124,6 +128,11 @@ class Replica:
         """Log-probabilities [T] of every row's tokens."""
         budget = self.local.micro_batch_tokens
         return logprobs_of(self._models[slot], rows, temperature, budget, self.shares())
+
+    def confidences(self, slot: str, rows: Sequence[Row], top: int) -> list[np.ndarray]:
+        """Confidences of every row's weighted tokens, in order."""
+        budget = self.local.micro_batch_tokens
+        return confidences_of(self._models[slot], rows, top, budget, self.shares())
 
     @torch.no_grad()
     def score(self, slot: str, rows: Sequence[Row]) -> list[float]:
@@ -185,6 +194,7 @@ def serve(descriptor: int) -> None:
             "forget": replica.forget,
             "accumulate": replica.accumulate,
             "logprobs": replica.logprobs,
+            "confidences": replica.confidences,
             "score": replica.score,
             "sample": replica.sample,
         }

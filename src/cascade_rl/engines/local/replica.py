@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cascade_rl.engines.local.batches import Row, length_buckets, micro_batches
-from cascade_rl.engines.local.likelihood import likelihood
+from cascade_rl.engines.local.likelihood import confidences, likelihood
 from cascade_rl.engines.local.llama import hidden, read
 from cascade_rl.engines.local.model import Model
 from cascade_rl.engines.local.objectives import (
@@ -191,17 +191,32 @@ def forward(
     """
     if model.written_out:
         packed = Packed(batch, model.device, shared=shared, whole=False)
-        weighted = [np.flatnonzero(row.weights_T) for row in packed.rows]
-        both = list(zip(packed.rows, weighted, strict=True))
-        places = np.concatenate([packed.places(row)[wanted] for row, wanted in both])
-        targets = np.concatenate([np.asarray(row.ids)[wanted] for row, wanted in both])
-        hidden_NH = _run(model, packed)[torch.from_numpy(places).to(model.device)]
-        targets_N = torch.from_numpy(targets).to(model.device)
+        hidden_NH, targets_N = _weighted(model, packed)
         head = model.module.get_output_embeddings().weight
         with model.precision():
             found = likelihood(hidden_NH, head, targets_N, temperature, entropy=entropy)
         yield packed.rows, *found
         return
+    for rows, logits_NV, targets_N in _padded_logits(model, batch):
+        full_NV = torch.log_softmax(logits_NV.float() / temperature, dim=-1)
+        entropies_N = -(full_NV.exp() * full_NV).sum(-1)
+        yield rows, full_NV.gather(1, targets_N[:, None])[:, 0], entropies_N
+
+
+def _weighted(model: Model, packed: Packed) -> tuple[Tensor, Tensor]:
+    """Hidden states [N, H] that predict the tokens that have weight, and those tokens [N]."""
+    weighted = [np.flatnonzero(row.weights_T) for row in packed.rows]
+    both = list(zip(packed.rows, weighted, strict=True))
+    places = np.concatenate([packed.places(row)[wanted] for row, wanted in both])
+    targets = np.concatenate([np.asarray(row.ids)[wanted] for row, wanted in both])
+    hidden_NH = _run(model, packed)[torch.from_numpy(places).to(model.device)]
+    return hidden_NH, torch.from_numpy(targets).to(model.device)
+
+
+def _padded_logits(
+    model: Model, batch: Sequence[Row]
+) -> Iterator[tuple[Sequence[Row], Tensor, Tensor]]:
+    """(rows, logits [N, V], tokens [N]) by transformers' own forward, for tokens with weight."""
     wanted = _Wanted(model.device)
     hook = model.module.get_output_embeddings().register_forward_pre_hook(wanted.select)
     try:
@@ -210,9 +225,7 @@ def forward(
             wanted.aim(rows, ids.shape[1])
             with model.precision():
                 logits_NV = model.module(input_ids=ids.to(model.device), use_cache=False)[0][0]
-            full_NV = torch.log_softmax(logits_NV.float() / temperature, dim=-1)
-            entropies_N = -(full_NV.exp() * full_NV).sum(-1)
-            yield rows, full_NV.gather(1, wanted.targets_N[:, None])[:, 0], entropies_N
+            yield rows, logits_NV, wanted.targets_N
     finally:
         hook.remove()
 
@@ -266,3 +279,37 @@ def logprobs_of(
                 start += int(wanted.sum())
                 found[id(row)] = line
     return [found[id(row)] for row in rows]
+
+
+@torch.no_grad()
+def confidences_of(
+    model: Model, rows: Sequence[Row], top: int, budget: int, shared: bool
+) -> list[np.ndarray]:
+    """Confidence of every row's weighted tokens, in order, in nats (DeepConf, arXiv 2508.15260).
+
+    A token's is minus the mean log-probability of the `top` likeliest tokens in its place, at
+    temperature 1.
+    """
+    found: dict[int, np.ndarray] = {}
+    for batch in micro_batches(rows, budget, shared):
+        for bucket, confidences_N in _confidences(model, batch, top, shared):
+            flat = confidences_N.cpu().numpy()
+            ends = np.cumsum([int((row.weights_T != 0).sum()) for row in bucket])
+            for row, part in zip(bucket, np.split(flat, ends[:-1]), strict=True):
+                found[id(row)] = part
+    return [found[id(row)] for row in rows]
+
+
+def _confidences(
+    model: Model, batch: Sequence[Row], top: int, shared: bool
+) -> Iterator[tuple[Sequence[Row], Tensor]]:
+    if model.written_out:
+        packed = Packed(batch, model.device, shared=shared, whole=False)
+        hidden_NH, _ = _weighted(model, packed)
+        with model.precision():
+            head = model.module.get_output_embeddings().weight
+            yield packed.rows, confidences(hidden_NH, head, top)
+        return
+    for rows, logits_NV, _ in _padded_logits(model, batch):
+        full_NV = torch.log_softmax(logits_NV.float(), dim=-1)
+        yield rows, -full_NV.topk(min(top, full_NV.shape[1]), dim=-1).values.mean(-1)

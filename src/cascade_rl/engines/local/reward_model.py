@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
 from cascade_rl.config import RewardModelStageConfig
 from cascade_rl.engines.base import StageJob, Workspace
 from cascade_rl.engines.local.batches import Row
-from cascade_rl.engines.local.encoder import Ids
+from cascade_rl.engines.local.encoder import Encoder, Ids
 from cascade_rl.engines.local.replica import PairObjective
 from cascade_rl.engines.local.session import Session, epoch_rows
 from cascade_rl.engines.local.workers import Team
 from cascade_rl.errors import DataError
 from cascade_rl.types import Checkpoint, Pair
+from cascade_rl.types import Row as DataRow
 
 EncodedPair = tuple[tuple[Ids, Ids], tuple[Ids, Ids]]
 
@@ -24,7 +26,7 @@ def train_reward_model(team: Team, job: StageJob, workspace: Workspace) -> Check
     config = job.config
     assert isinstance(config, RewardModelStageConfig)
     session = Session(team, job, workspace, "scalar")
-    encoded = encode_pairs(session, config)
+    encoded = encode_pairs(config, job.rows, session.encoder, session.model.context)
     for step in session.steps():
         began = time.perf_counter()
         chosen = epoch_rows(len(encoded), config.train_batch_size, step, job.seed)
@@ -48,16 +50,15 @@ def train_reward_model(team: Team, job: StageJob, workspace: Workspace) -> Check
     return session.finish()
 
 
-def encode_pairs(session: Session, config: RewardModelStageConfig) -> list[EncodedPair]:
+def encode_pairs(
+    config: RewardModelStageConfig, pairs: Sequence[DataRow], encoder: Encoder, context: int
+) -> list[EncodedPair]:
     """(chosen, rejected) ids of every pair. Raises DataError for one that is too long."""
-    limit = min(config.max_tokens, session.model.context)
+    limit = min(config.max_tokens, context)
     found = []
-    for row in session.job.rows:
+    for row in pairs:
         assert isinstance(row, Pair)
-        pair = (
-            session.encoder.judged(row.prompt, row.chosen),
-            session.encoder.judged(row.prompt, row.rejected),
-        )
+        pair = encoder.judged(row.prompt, row.chosen), encoder.judged(row.prompt, row.rejected)
         longest = max(len(question) + len(answer) for question, answer in pair)
         if longest > limit:
             raise DataError(

@@ -7,23 +7,24 @@ on-policy. Groups that cannot move the weights are counted but never run through
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from cascade_rl import curriculum
+from cascade_rl.chat import fixed_modes
 from cascade_rl.config import StageConfig
 from cascade_rl.curriculum import CurriculumState
 from cascade_rl.engines.base import StageJob, Workspace
-from cascade_rl.engines.local.batches import Row
-from cascade_rl.engines.local.encoder import check_prompts, fixed_modes
+from cascade_rl.engines.local.batches import Part, Row
+from cascade_rl.engines.local.encoder import check_prompts
 from cascade_rl.engines.local.judging import Judging, check_reward_model, served_scorers
 from cascade_rl.engines.local.learner import Update
 from cascade_rl.engines.local.metrics import batch_metrics, rollout_rows, sampling_metrics
-from cascade_rl.engines.local.objectives import PolicyObjective, token_weights
+from cascade_rl.engines.local.objectives import PolicyObjective, relative_weights
 from cascade_rl.engines.local.process import Loading
-from cascade_rl.engines.local.rollout import LearningGroup, Roller
+from cascade_rl.engines.local.rollout import Batch, LearningGroup, Roller
 from cascade_rl.engines.local.session import Session
 from cascade_rl.engines.local.sharded import world
 from cascade_rl.engines.local.watch import entropy_alarm, is_over
@@ -55,10 +56,11 @@ def train_rl(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
     with VerifierPool(
         local.verifier_workers, local.verifier_deadline_s, config.infra_limit
     ) as pool:
-        roller = Roller(session, config, problems, Judging(config, workspace, pool, scorers))
+        judging = Judging(config, workspace, pool, scorers)
+        roller = Roller(session, config, problems, judging, state)
         check_fit(roller, session, config, problems)
         for step in session.steps():
-            state = _step(session, config, roller, pool, step, state)
+            _step(session, config, roller, pool, step)
     for slot in ("reference", *scorers):
         team.forget(slot)
     return session.finish()
@@ -101,13 +103,11 @@ def _step(
     roller: Roller,
     pool: VerifierPool,
     step: int,
-    state: CurriculumState,
-) -> CurriculumState:
+) -> None:
     began, before = time.perf_counter(), pool.metrics()
-    state, batch = roller.collect(step, state)
-    updating = time.perf_counter()
-    updates = learn(session, config, step, batch.admitted)
-    ended, verified = time.perf_counter(), pool.metrics()
+    batch = Batch()
+    updates = learn(session, config, step, roller.collect(step, batch))
+    seconds, verified = time.perf_counter() - began, pool.metrics()
     session.workspace.rollouts(step, rollout_rows(step, batch))
     sampling = sampling_metrics(batch)
     metrics = {
@@ -116,16 +116,16 @@ def _step(
         **_update_metrics(updates),
         "corrected": int(bool(session.state.get("corrects"))),
         "skipped_updates": session.learner.skipped,
-        "epoch": state.epoch,
+        "epoch": roller.curriculum.epoch,
         "verify/timeouts": verified.timeouts - before.timeouts,
         "verify/infra": verified.infra - before.infra,
         "verify/seconds": verified.seconds - before.seconds,
         "seconds/sample": batch.seconds_sample,
         "seconds/score": batch.seconds_score,
-        "seconds/update": ended - updating,
-        "tokens_per_second": sampling["tokens"] / (ended - began),
+        "seconds/update": seconds - batch.seconds_sample - batch.seconds_score,
+        "tokens_per_second": sampling["tokens"] / seconds,
     }
-    session.state["curriculum"] = curriculum.to_json(state)
+    session.state["curriculum"] = curriculum.to_json(roller.curriculum)
     session.state["corrects"] = metrics["mismatch_kl"] > config.mismatch.limit
     if config.until is not None:
         session.state["finished"] = is_over(session.state, config.until, step, metrics)
@@ -133,13 +133,15 @@ def _step(
     if warning:
         session.workspace.emit({"step": step, "kind": "alarm", "message": warning})
     session.end_step(metrics)
-    return state
 
 
 def learn(
-    session: Session, config: StageConfig, step: int, groups: Sequence[LearningGroup]
+    session: Session, config: StageConfig, step: int, parts: Iterable[Sequence[LearningGroup]]
 ) -> list[Update]:
-    """One optimizer step per mini-batch of consecutive groups; old log-probabilities before."""
+    """One optimizer step per mini-batch of consecutive groups; old log-probabilities before.
+
+    Strictly on-policy there is one, which begins with the parts of the batch that are there.
+    """
     objective = PolicyObjective(
         config.temperature,
         config.clip_ratio_low,
@@ -148,29 +150,28 @@ def learn(
         config.entropy_coef,
         config.mismatch.cap if session.state.get("corrects") else None,
     )
-    parts = [
-        list(part) for part in np.array_split(np.arange(len(groups)), config.updates_per_batch)
-    ]
-    batches = [
-        rows_of([groups[i] for i in part], config, objective.needs_every_token) for part in parts
-    ]
-    team = session.team
-    if config.updates_per_batch > 1:
-        olds = [team.logprobs("train", rows, config.temperature) for rows in batches]
-        batches = [
-            [row.with_old(old) for row, old in zip(rows, found, strict=True)]
-            for rows, found in zip(batches, olds, strict=True)
-        ]
-    if config.kl_coef:
-        references = [team.logprobs("reference", rows, config.temperature) for rows in batches]
-        batches = [
-            [row.with_reference(ref) for row, ref in zip(rows, found, strict=True)]
-            for rows, found in zip(batches, references, strict=True)
-        ]
-    return [session.learner.update(step, rows, objective) for rows in batches]
+    team, learner = session.team, session.learner
+
+    def prepared(groups: Sequence[LearningGroup]) -> Part:
+        part = part_of(groups, config, objective.needs_every_token)
+        rows = part.rows
+        if config.updates_per_batch > 1:
+            olds = team.logprobs("train", rows, config.temperature)
+            rows = [row.with_old(old) for row, old in zip(rows, olds, strict=True)]
+        if config.kl_coef:
+            found = team.logprobs("reference", rows, config.temperature)
+            rows = [row.with_reference(ref) for row, ref in zip(rows, found, strict=True)]
+        return Part(rows, part.weight)
+
+    if config.updates_per_batch == 1:
+        return [learner.update_by_parts(step, map(prepared, parts), objective)]
+    groups = [group for part in parts for group in part]
+    places = np.array_split(np.arange(len(groups)), config.updates_per_batch)
+    batches = [prepared([groups[i] for i in chosen]) for chosen in places]
+    return [learner.update_by_parts(step, [batch], objective) for batch in batches]
 
 
-def rows_of(groups: Sequence[LearningGroup], config: StageConfig, every_token: bool) -> list[Row]:
+def part_of(groups: Sequence[LearningGroup], config: StageConfig, every_token: bool) -> Part:
     """The completions that move the weights, weighted over all completions that learn."""
     flat = [
         (index, group, sample)
@@ -178,13 +179,13 @@ def rows_of(groups: Sequence[LearningGroup], config: StageConfig, every_token: b
         for sample in range(len(group.learns_G))
     ]
     completions = [group.scored.group.completions_G[sample] for _, group, sample in flat]
-    weights = token_weights(
+    weights, total = relative_weights(
         [len(completion.token_ids) for completion in completions],
         [index for index, _, _ in flat],
         [group.learns_G[sample] for _, group, sample in flat],
         config.loss_aggregation,
     )
-    return [
+    rows = [
         Row(
             group.prompt_ids,
             completion.token_ids,
@@ -198,6 +199,7 @@ def rows_of(groups: Sequence[LearningGroup], config: StageConfig, every_token: b
         )
         if weight and (every_token or group.advantages_G[sample])
     ]
+    return Part(rows, total)
 
 
 def _update_metrics(updates: Sequence[Update]) -> Mapping[str, Any]:

@@ -1,15 +1,17 @@
-"""One batch of rollouts: draw, sample, verify while sampling goes on, reward, advantage.
+"""One batch of rollouts: draw, sample, verify while sampling and learning go on, reward, advantage.
 
 The rule: no decision depends on which verdict arrives first. Verdicts are collected in problem
-order at the end of a generation round, and groups are admitted in that order.
+order after a generation round, groups are admitted in that order, and where the batch is cut into
+parts to learn from depends on its size alone.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cascade_rl import curriculum
@@ -45,7 +47,10 @@ class LearningGroup:
 
 @dataclass
 class Batch:
-    """The groups admitted to the update, and all that were sampled on the way."""
+    """The groups admitted to the update, and all that were sampled on the way.
+
+    `seconds_score` is the time for which verdicts and rewards kept the step waiting.
+    """
 
     admitted: list[LearningGroup] = field(default_factory=list)
     sampled: list[LearningGroup] = field(default_factory=list)
@@ -57,17 +62,24 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Round:
+    """Groups whose verdicts may still be coming in."""
+
     groups: list[Group]
     prompts: list[tuple[int, ...]]
-    signals_PG: list[list[Signals]]
 
 
 class Roller:
-    """Makes the batches of one RL stage."""
+    """Makes the batches of one RL stage. `curriculum` is what comes next."""
 
     def __init__(
-        self, session: Session, config: StageConfig, problems: Sequence[Problem], judging: Judging
+        self,
+        session: Session,
+        config: StageConfig,
+        problems: Sequence[Problem],
+        judging: Judging,
+        state: CurriculumState,
     ) -> None:
+        self.curriculum = state
         self._session, self._config, self._judging = session, config, judging
         self._problems = {problem.id: problem for problem in problems}
         self._params = SamplingParams(
@@ -82,35 +94,36 @@ class Roller:
             self._prompts[draw] = self._session.encoder.prompt(messages, draw[1])
         return self._prompts[draw]
 
-    def collect(self, step: int, state: CurriculumState) -> tuple[CurriculumState, Batch]:
-        """The step's batch, and the curriculum after it has seen the outcomes.
+    def collect(self, step: int, batch: Batch) -> Iterator[list[LearningGroup]]:
+        """Fill the step's batch; its groups in parts, which together are all that it admits.
 
-        With `batch` filtering rounds go on until the batch holds `train_batch_size` groups of
-        mixed outcome, or `max_rounds` are over (DAPO's dynamic sampling).
+        The first parts can be learned from while verdicts of the later ones are coming in. With
+        `batch` filtering rounds go on until the batch holds `train_batch_size` groups of mixed
+        outcome, or `max_rounds` are over (DAPO's dynamic sampling), and there is one part.
         """
-        config, batch = self._config, Batch()
-        wanted = config.train_batch_size
+        config, seen = self._config, Counter[str]()
         refill = config.filter.kind == "batch"
-        seen: Counter[str] = Counter()
-        while len(batch.admitted) < wanted and batch.rounds < (
-            config.filter.max_rounds if refill else 1
-        ):
-            state, draws = curriculum.next_batch(state, self._round_size(batch))
-            found = self._score(self._sample(step, draws, seen, batch), batch)
-            state = curriculum.observe(state, outcomes_of(found))
+        while not is_complete(config, batch):
+            for found in self._round(step, batch, seen):
+                taken = admit(config, batch, found)
+                if not refill:
+                    yield taken
             batch.rounds += 1
-            batch.sampled += found
-            fitting = [group for group in found if group.mixed or not refill]
-            batch.admitted += fitting[: wanted - len(batch.admitted)]
-        return state, batch
+        if refill:
+            yield batch.admitted
 
-    def _round_size(self, batch: Batch) -> int:
-        """Problems to draw: what is missing over the share seen to be mixed so far."""
-        missing = self._config.train_batch_size - len(batch.admitted)
-        if not batch.sampled:
-            return missing
-        mixed = sum(group.mixed for group in batch.sampled) / len(batch.sampled)
-        return min(self._config.train_batch_size, math.ceil(missing / max(mixed, MIN_MIXED_SHARE)))
+    def _round(self, step: int, batch: Batch, seen: Counter[str]) -> Iterator[list[LearningGroup]]:
+        """Draw, sample and judge; the curriculum sees the outcomes after the last part."""
+        count = round_size(self._config, batch)
+        self.curriculum, draws = curriculum.next_batch(self.curriculum, count)
+        round_ = self._sample(step, draws, seen, batch)
+        all_of_it: list[LearningGroup] = []
+        ends = part_ends(len(draws)) if self._judging.by_verdict_alone else [len(draws)]
+        for first, end in itertools.pairwise([0, *ends]):
+            part = self._score(round_, first, end, batch)
+            all_of_it += part
+            yield part
+        self.curriculum = curriculum.observe(self.curriculum, outcomes_of(all_of_it))
 
     def _sample(self, step: int, draws: Sequence[Draw], seen: Counter[str], batch: Batch) -> _Round:
         began = time.perf_counter()
@@ -136,27 +149,59 @@ class Roller:
             completions[found.request, found.sample] = completion
             batch.entropies.append(found.entropy)
             self._judging.submit((found.request, found.sample), problems[found.request], completion)
-        batch.seconds_sample += time.perf_counter() - began
-        began = time.perf_counter()
         groups = [
             Group(problem, mode, tuple(completions[i, j] for j in range(count)))
             for i, (problem, (_, mode)) in enumerate(zip(problems, draws, strict=True))
         ]
-        signals_PG = self._judging.signals(groups)
-        batch.seconds_score += time.perf_counter() - began
-        return _Round(groups, [request.prompt_ids for request in requests], signals_PG)
+        batch.seconds_sample += time.perf_counter() - began
+        return _Round(groups, [request.prompt_ids for request in requests])
 
-    def _score(self, round_: _Round, batch: Batch) -> list[LearningGroup]:
+    def _score(self, round_: _Round, first: int, end: int, batch: Batch) -> list[LearningGroup]:
+        """Groups `first` to `end`; waits for their verdicts."""
         began = time.perf_counter()
-        rewards_PG = self._judging.rewards(round_.groups, round_.signals_PG)
+        groups, prompts = round_.groups[first:end], round_.prompts[first:end]
+        signals_PG = self._judging.signals(groups, first)
+        rewards_PG = self._judging.rewards(groups, signals_PG)
         found = [
             learning_group(self._config, group, prompt, signals, rewards)
             for group, prompt, signals, rewards in zip(
-                round_.groups, round_.prompts, round_.signals_PG, rewards_PG, strict=True
+                groups, prompts, signals_PG, rewards_PG, strict=True
             )
         ]
         batch.seconds_score += time.perf_counter() - began
         return found
+
+
+def part_ends(count: int) -> list[int]:
+    """Where a batch of `count` groups is cut into parts, the first being soon judged."""
+    return sorted({math.ceil(count * share / 24) for share in (1, 2, 4, 8, 12, 16, 20, 24)})
+
+
+def round_size(config: StageConfig, batch: Batch) -> int:
+    """Problems to draw: what is missing over the share seen to be mixed so far."""
+    missing = config.train_batch_size - len(batch.admitted)
+    if not batch.sampled:
+        return missing
+    mixed = sum(group.mixed for group in batch.sampled) / len(batch.sampled)
+    return min(config.train_batch_size, math.ceil(missing / max(mixed, MIN_MIXED_SHARE)))
+
+
+def admit(config: StageConfig, batch: Batch, found: Sequence[LearningGroup]) -> list[LearningGroup]:
+    """Take a round's groups into the batch, in order, while there is room; returns those taken.
+
+    With `batch` filtering only groups of mixed outcome are.
+    """
+    batch.sampled += found
+    fitting = [g for g in found if g.mixed or config.filter.kind != "batch"]
+    taken = fitting[: config.train_batch_size - len(batch.admitted)]
+    batch.admitted += taken
+    return taken
+
+
+def is_complete(config: StageConfig, batch: Batch) -> bool:
+    """Whether the batch is full, or no further round is allowed."""
+    rounds = config.filter.max_rounds if config.filter.kind == "batch" else 1
+    return len(batch.admitted) >= config.train_batch_size or batch.rounds >= rounds
 
 
 def learning_group(

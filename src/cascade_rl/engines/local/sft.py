@@ -10,11 +10,13 @@ import numpy as np
 from cascade_rl.config import SFTStageConfig
 from cascade_rl.engines.base import StageJob, Workspace
 from cascade_rl.engines.local.batches import Row
+from cascade_rl.engines.local.encoder import Encoder
 from cascade_rl.engines.local.replica import SFTObjective
 from cascade_rl.engines.local.session import Session, epoch_rows
 from cascade_rl.engines.local.workers import Team
 from cascade_rl.errors import DataError
 from cascade_rl.types import Checkpoint, Conversation
+from cascade_rl.types import Row as DataRow
 
 Encoded = tuple[tuple[int, ...], np.ndarray]
 
@@ -24,7 +26,7 @@ def train_sft(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
     config = job.config
     assert isinstance(config, SFTStageConfig)
     session = Session(team, job, workspace, "language")
-    encoded = encode_conversations(session, config)
+    encoded = encode_conversations(config, job.rows, session.encoder, session.model.context)
     for step in session.steps():
         began = time.perf_counter()
         chosen = epoch_rows(len(encoded), config.train_batch_size, step, job.seed)
@@ -47,13 +49,15 @@ def train_sft(team: Team, job: StageJob, workspace: Workspace) -> Checkpoint:
     return session.finish()
 
 
-def encode_conversations(session: Session, config: SFTStageConfig) -> list[Encoded]:
+def encode_conversations(
+    config: SFTStageConfig, conversations: Sequence[DataRow], encoder: Encoder, context: int
+) -> list[Encoded]:
     """Ids and loss mask of every row. Raises DataError for one that is too long or has no loss."""
-    limit = min(config.max_tokens, session.model.context)
+    limit = min(config.max_tokens, context)
     found = []
-    for row in session.job.rows:
+    for row in conversations:
         assert isinstance(row, Conversation)
-        ids, mask = session.encoder.conversation(row)
+        ids, mask = encoder.conversation(row)
         if len(ids) > limit:
             raise DataError(
                 f"stage {config.name}: row {row.id} is {len(ids)} tokens; the limit is {limit}",

@@ -9,14 +9,17 @@ its share of each update's rows. Rows run padded, through transformers' own forw
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -74,8 +77,8 @@ def mesh(kind: str) -> DeviceMesh:
     return init_device_mesh(kind, (world(),))
 
 
-def serve() -> None:
-    """A rank's life but for rank 0's: do what rank 0 asks of all, until it ends."""
+def serve() -> NoReturn:
+    """A rank's life but for rank 0's: do what rank 0 asks of all, until it ends, and leave."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank 0 decides when to stop
     part = Rank()
     mesh("cuda" if torch.cuda.is_available() else "cpu")
@@ -85,7 +88,7 @@ def serve() -> None:
         name, arguments = asked[0]
         if name == END:
             dist.destroy_process_group()
-            return
+            leave(0)
         getattr(part, name)(*arguments)
 
 
@@ -95,6 +98,18 @@ def end() -> None:
         dist.broadcast_object_list([(END, ())], src=0)
         dist.destroy_process_group()
         mesh.cache_clear()
+
+
+def leave(status: int) -> NoReturn:
+    """End this process, a rank, without Python's own end.
+
+    DTensor's caches know the mesh, so the threads of its group live as long as Python does, and
+    one that Python's end overtakes while it frees a tensor aborts the process.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 class Rank:
@@ -220,9 +235,12 @@ class ShardedTraining:
         dist.broadcast_object_list([(name, arguments)], src=0)
         return getattr(self._part, name)(*arguments)
 
-    def accumulate(self, rows: Sequence[Row], objective: Objective) -> tuple[float, Totals]:
-        """The gradient over `rows`: its norm, and sums over the rows."""
-        found: tuple[float, Totals] = self._all("accumulate", list(rows), objective)
+    def accumulate(
+        self, parts: Iterable[Sequence[Row]], objective: Objective
+    ) -> tuple[float, Totals]:
+        """The gradient over the rows of all parts: its norm, and sums over the rows."""
+        rows = list(chain.from_iterable(parts))
+        found: tuple[float, Totals] = self._all("accumulate", rows, objective)
         return found
 
     def step(self, rate: float, scale: float) -> None:

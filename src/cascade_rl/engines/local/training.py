@@ -6,11 +6,12 @@ weights in one vector. `sharded.ShardedTraining` is that of ranks that hold a pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from cascade_rl.config import ChatConfig, OptimizerConfig
 from cascade_rl.engines.local.batches import Row
@@ -28,12 +29,17 @@ from cascade_rl.errors import CheckpointError, ConfigError
 
 
 class Training(Protocol):
-    """A model that learns. Rows of an update are given whole; how they are divided is its part."""
+    """A model that learns. All rows of an update are given; how they are divided is its part."""
 
     model: Model
 
-    def accumulate(self, rows: Sequence[Row], objective: Objective) -> tuple[float, Totals]:
-        """The gradient over `rows`: its norm, and sums over the rows."""
+    def accumulate(
+        self, parts: Iterable[Sequence[Row]], objective: Objective
+    ) -> tuple[float, Totals]:
+        """The gradient over the rows of at least one part: its norm, and sums over the rows.
+
+        A part holds whole groups, and is read when those before it have been run.
+        """
 
     def step(self, rate: float, scale: float) -> None:
         """One optimizer step at this rate on the gradient times `scale`."""
@@ -69,9 +75,16 @@ class FlatTraining:
         self._parameter = torch.nn.Parameter(team.values("train"))
         self._optimizer = make_optimizer([self._parameter], config, peak)
 
-    def accumulate(self, rows: Sequence[Row], objective: Objective) -> tuple[float, Totals]:
-        """The gradient over `rows`: its norm, and sums over the rows."""
-        gradient, totals = self._team.accumulate("train", rows, objective)
+    def accumulate(
+        self, parts: Iterable[Sequence[Row]], objective: Objective
+    ) -> tuple[float, Totals]:
+        """The gradient over the rows of all parts: its norm, and sums over the rows."""
+        totals: Totals = {}
+        gradient: Tensor | None = None
+        for rows in parts:
+            gradient, found = self._team.accumulate("train", rows, objective, gradient is not None)
+            totals |= {name: totals.get(name, 0.0) + value for name, value in found.items()}
+        assert gradient is not None
         self._parameter.grad = gradient
         return float(torch.linalg.vector_norm(gradient)), totals
 

@@ -93,13 +93,16 @@ class Team:
         return self._memory[slot][0]
 
     def accumulate(
-        self, slot: str, rows: Sequence[Row], objective: Objective
+        self, slot: str, rows: Sequence[Row], objective: Objective, more: bool = False
     ) -> tuple[Tensor, Totals]:
-        """Gradient of the objective over `rows`, one vector, and sums over the rows."""
+        """Gradient of the objective over `rows`, one vector, and sums over the rows.
+
+        With `more` it is added to that of the rows before.
+        """
         shares = shards(rows, self.local.processes, self._first.shares(objective))
         for other, share in zip(self._others, shares[1:], strict=True):
             other.ask("accumulate", slot, share, objective)
-        totals = self._first.accumulate(slot, shares[0], objective)
+        totals = self._first.accumulate(slot, shares[0], objective, more)
         gradient = self._memory[slot][1]
         for rank, other in enumerate(self._others, start=1):
             for name, value in other.result().items():
@@ -110,6 +113,10 @@ class Team:
     def logprobs(self, slot: str, rows: Sequence[Row], temperature: float) -> list[np.ndarray]:
         """Log-probabilities [T] of every row's tokens, in the order of `rows`."""
         return self._divided("logprobs", slot, rows, temperature)
+
+    def confidences(self, slot: str, rows: Sequence[Row], top: int) -> list[np.ndarray]:
+        """Confidences of every row's weighted tokens, in the order of `rows`."""
+        return self._divided("confidences", slot, rows, top)
 
     def score(self, slot: str, rows: Sequence[Row]) -> list[float]:
         """The scalar head at the last token of every row, in the order of `rows`."""

@@ -102,6 +102,18 @@ def mismatch_kl(
     return total / tokens if tokens else 0.0
 
 
+def mismatch_max(
+    updates_R: Sequence[RowUpdate], old_RT: Sequence[Tensor], sampled_RT: Sequence[Tensor]
+) -> float:
+    """Over the same tokens, the largest difference of the trainer's and sampler's probability."""
+    apart = [
+        float((old_T.double().exp() - sampled_T.double().exp()).abs().max())
+        for update, old_T, sampled_T in zip(updates_R, old_RT, sampled_RT, strict=True)
+        if update.learns
+    ]
+    return max(apart, default=0.0)
+
+
 def nested(rows: Sequence[Tensor]) -> Tensor:
     """Rows of their own lengths as verl keeps them."""
     return torch.nested.as_nested_tensor(list(rows), layout=torch.jagged)

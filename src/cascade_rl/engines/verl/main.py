@@ -1,40 +1,30 @@
-"""`python -m cascade_rl.engines.verl.main KEY=VALUE ...`: verl's `main_ppo`, with our trainer.
+"""`python -m cascade_rl.engines.verl.main KEY=VALUE ...`: one job of verl, from its first process.
 
-The settings are verl's own, by Hydra; `settings` is where they come from.
+The rule: where Ray is the job's own, on processors, the workers are forks of this process, so what
+they need is imported here.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import sys
 
-import hydra
-import ray
-from verl.trainer.main_ppo import TaskRunnerV1, run_ppo
-from verl.trainer.ppo.utils import need_critic, need_reference_policy
-from verl.utils.config import validate_config
-from verl.utils.device import auto_set_device
+from cascade_rl.engines.verl import OWN_RAY
 
 
-class Runner(TaskRunnerV1.__ray_metadata__.modified_class):
-    """verl's task runner, in a process that knows our trainer."""
+def main() -> None:
+    """Run the job whose settings are on the command line."""
+    own = OWN_RAY in os.environ
+    if own:
+        from cascade_rl.engines.verl import forks
 
-    def run(self, config: Any) -> None:
-        """Run the stage."""
-        from cascade_rl.engines.verl import trainer as trainer  # registers it
+        forks.start()
+    from cascade_rl.engines.verl import runner
 
-        super().run(config)
-
-
-@hydra.main(config_path="pkg://verl.trainer.config", config_name="ppo_trainer", version_base=None)
-def main(config: Any) -> None:
-    """Check the settings as verl does, and run."""
-    auto_set_device(config)
-    validate_config(
-        config=config,
-        use_reference_policy=need_reference_policy(config),
-        use_critic=need_critic(config),
-    )
-    run_ppo(config, task_runner_class=ray.remote(Runner))
+    runner.main()
+    if own:  # Ray takes seconds to end a cluster, and the driver ends what is left of this one
+        sys.stdout.flush()
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 
@@ -36,3 +37,10 @@ def a_sampler_class_by_name(name: str, path: str) -> None:
     from verl.workers.rollout import base
 
     base._ROLLOUT_REGISTRY[name, "async"] = path
+
+
+def workers_that_begin_as(script: Path) -> None:
+    """Ray has no place for another way to start a worker, only the name of a script of its own."""
+    from ray._private import ray_constants
+
+    ray_constants.SETUP_WORKER_FILENAME = str(script)  # joined to a folder, which it replaces

@@ -1,7 +1,8 @@
 """Our verifiers as verl's reward function: what is known of one completion, and no reward.
 
 The rule: it runs in verl's reward workers, one completion at a time, and returns raw signals. What
-they are worth is decided over the whole batch, in the trainer.
+they are worth is decided over the whole batch, in the trainer. A journaled verdict is not decided
+again.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from cascade_rl.engines.local.judging import stage_verifiers
-from cascade_rl.engines.verl.job import read_job, read_rows
+from cascade_rl.engines.local.judging import journal_key, stage_verifiers
+from cascade_rl.engines.verl.job import known_verdicts, read_job, read_rows
 from cascade_rl.rewards import VerifierPool
 from cascade_rl.types import Verifier
 from cascade_rl.verifiers import mixed_language
@@ -47,8 +48,10 @@ async def judge(
     text = extra_info["text"]
     verdict = None
     if problem.domain != "chat":
+        key = journal_key(problem, text, read_job(job).config.verifier_options)
+        verdict = known_verdicts(job).get(key)
         verify = verifiers_of(job)["swe" if problem.domain == "swe" else "auto"]
-        verdict = await pool_of(job).verify(verify, problem, text)
+        verdict = verdict or await pool_of(job).verify(verify, problem, text)
     return {
         "score": 0.0 if verdict is None or verdict.score is None else float(verdict.score),
         "verdict": None if verdict is None else asdict(verdict),

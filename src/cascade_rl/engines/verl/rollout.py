@@ -1,15 +1,16 @@
-"""A sampler of verl's made of the local engine's: transformers weights, our decoder, one process.
+"""A sampler of verl's made of the local engine's: our decoder or vLLM's CPU build, one process.
 
-The rule: tokens and log-probabilities are those the local engine would give for the same weights
-and keys. It is for the CPU platform; on GPUs verl's own vLLM replica samples.
+The rule: log-probabilities, and of our decoder tokens too, are those the local engine would give
+for the same weights and keys. It is for the CPU platform; on GPUs verl's own replica samples.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
@@ -21,6 +22,7 @@ from verl.workers.rollout.replica import RolloutReplica, TokenOutput
 from cascade_rl.config import LocalConfig
 from cascade_rl.engines.local.model import load_model
 from cascade_rl.engines.local.sampler import Generated, Request, SamplingParams, generate
+from cascade_rl.engines.local.vllm_sampler import VLLMSampler
 from cascade_rl.engines.verl.job import read_job
 
 NAME = "transformers"
@@ -43,8 +45,12 @@ class TransformersServer:
     def __init__(self, job: str) -> None:
         self._job = read_job(job)
         torch.set_num_threads(1)
-        local = LocalConfig(device="cpu", dtype="float32")
+        rows = self._job.verl.sample_batch
+        local = LocalConfig(device="cpu", dtype="float32", sample_batch=rows)
         self._model = load_model(self._job.start, self._job.chat, local)
+        self._generate: Callable[..., Iterator[Generated]] = partial(generate, max_rows=rows)
+        if self._job.verl.rollout == "vllm":
+            self._generate = VLLMSampler(self._model, local).generate
         self._step = 0
         self._waiting: list[_Asked] = []
         self._loop: asyncio.Task[None] | None = None
@@ -93,8 +99,7 @@ class TransformersServer:
         requests = [Request(ids, tuple(batch[i].key for i in g)) for ids, g in groups.items()]
         members = list(groups.values())
         found: dict[int, Generated] = {}
-        rows = self._job.verl.sample_batch
-        for one in generate(self._model, requests, batch[0].params, batch[0].stop_ids, rows):
+        for one in self._generate(self._model, requests, batch[0].params, batch[0].stop_ids):
             found[members[one.request][one.sample]] = one
         return [found[i] for i in range(len(batch))]
 

@@ -8,69 +8,85 @@ Axis suffixes: R rows, G completions of one problem, T tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from torch import Tensor
 
 from cascade_rl.config import StageConfig
-from cascade_rl.engines.local.judging import reward_spec, signals_of
+from cascade_rl.engines.local.judging import journal_key, reward_spec, signals_of
 from cascade_rl.engines.local.rollout import LearningGroup, learning_group
 from cascade_rl.engines.verl.advantages import Place
 from cascade_rl.engines.verl.job import Rows
 from cascade_rl.rewards import rewards_of
 from cascade_rl.types import Completion, Group, Mode, Scorer, Verdict
 
-FIELDS = [
-    "uid", "problem_id", "mode", "index", "session_id", "prompts", "responses", "response_mask",
-    "old_log_probs", "rollout_log_probs", "extra_fields",
+SAMPLED = [
+    "uid", "problem_id", "mode", "index", "session_id", "prompts", "responses",
+    "rollout_log_probs", "extra_fields",
 ]  # fmt: skip
+UPDATED = ["uid", "session_id", "response_mask", "old_log_probs", "rollout_log_probs"]
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """A batch's groups with what the reward workers found, and the place of each of its rows.
-
-    `places_R` is None for the rows that verl pads a batch with.
-    """
+    """A round's groups, as drawn, with verl's name of each and what the reward workers found."""
 
     groups: list[Group]
+    uids: list[str]
     prompts: list[tuple[int, ...]]
     verdicts: dict[Place, Verdict]
     mixed: dict[Place, bool]
+
+    @property
+    def count(self) -> int:
+        """Completions that came back."""
+        return sum(len(group.completions_G) for group in self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRows:
+    """The rows of an update: the place of each, None for those that no admitted group has."""
+
     places_R: list[Place | None]
     masks_RT: list[Tensor]
     old_RT: list[Tensor]
     sampled_RT: list[Tensor]
 
-    @property
-    def count(self) -> int:
-        """Completions that came back."""
-        return sum(place is not None for place in self.places_R)
 
-
-def collect(batch: Any, found: Any, rows: Rows) -> Collected:
-    """Put the rows of a batch together again. `batch` has verl's tags, `found` its `FIELDS`."""
-    real = [not tag.get("is_padding", False) for tag in batch.tags]
-    columns: dict[str, list[Any]] = {name: _column(found[name]) for name in FIELDS}
-    drawn = {
-        (columns["index"][r], columns["uid"][r]): r for r in range(len(real)) if real[r]
-    }  # one row of each prompt
+def collect(found: Any, rows: Rows) -> Collected:
+    """Put the rows of a generation round together again. `found` has verl's `SAMPLED`."""
+    columns: dict[str, list[Any]] = {name: _column(found[name]) for name in SAMPLED}
+    count = len(columns["uid"])
+    drawn = {(columns["index"][r], columns["uid"][r]) for r in range(count)}
     order = {uid: i for i, (_, uid) in enumerate(sorted(drawn))}
     members: list[list[int]] = [[] for _ in order]
-    for r in sorted(range(len(real)), key=lambda r: int(columns["session_id"][r])):
-        if real[r]:
-            members[order[columns["uid"][r]]].append(r)
+    for r in sorted(range(count), key=lambda r: int(columns["session_id"][r])):
+        members[order[columns["uid"][r]]].append(r)
     places = {r: (i, j) for i, rows_G in enumerate(members) for j, r in enumerate(rows_G)}
     groups = [_group(columns, rows_G, rows) for rows_G in members]
     prompts = [tuple(columns["prompts"][rows_G[0]].tolist()) for rows_G in members]
     signals = {p: columns["extra_fields"][r]["reward_extra_info"] for r, p in places.items()}
     return Collected(
         groups=groups,
+        uids=list(order),
         prompts=prompts,
         verdicts={p: Verdict(**s["verdict"]) for p, s in signals.items() if s["verdict"]},
         mixed={p: bool(s["mixed_language"]) for p, s in signals.items()},
-        places_R=[places.get(r) for r in range(len(real))],
+    )
+
+
+def update_rows(batch: Any, found: Any, uids: Sequence[str]) -> UpdateRows:
+    """The rows of a batch with its `UPDATED` fields; `uids` name the admitted groups in order."""
+    columns: dict[str, list[Any]] = {name: _column(found[name]) for name in UPDATED}
+    order = {uid: i for i, uid in enumerate(uids)}
+    places: list[Place | None] = []
+    for r, tag in enumerate(batch.tags):
+        uid = columns["uid"][r]
+        real = uid in order and not tag.get("is_padding", False)
+        places.append((order[uid], int(columns["session_id"][r])) if real else None)
+    return UpdateRows(
+        places_R=places,
         masks_RT=columns["response_mask"],
         old_RT=columns["old_log_probs"],
         sampled_RT=columns["rollout_log_probs"],
@@ -93,7 +109,7 @@ def _group(columns: Mapping[str, Sequence[Any]], rows_G: Sequence[int], rows: Ro
 def score(
     config: StageConfig, scorers: Mapping[str, Scorer], collected: Collected
 ) -> list[LearningGroup]:
-    """Rewards and advantages of the whole batch."""
+    """Rewards and advantages of a whole round."""
     spec, groups = reward_spec(config), collected.groups
     signals = signals_of(spec, scorers, groups, collected.verdicts, collected.mixed)
     rewards = rewards_of(spec, groups, signals)
@@ -103,6 +119,17 @@ def score(
             groups, collected.prompts, signals, rewards, strict=True
         )
     ]
+
+
+def journal_of(config: StageConfig, collected: Collected) -> dict[str, dict[str, Any]]:
+    """The round's verdicts as they are journaled: fields by key."""
+    found = {}
+    for (i, j), verdict in collected.verdicts.items():
+        group = collected.groups[i]
+        text = group.completions_G[j].text
+        key = journal_key(group.problem, text, config.verifier_options)
+        found[key] = asdict(verdict)
+    return found
 
 
 def _column(values: Any) -> list[Any]:

@@ -7,6 +7,7 @@ environment, which every process of a local Ray inherits, whoever its parent is 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -20,12 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cascade_rl.engines.verl.job import Job
+from cascade_rl.engines.verl import PARENT
+from cascade_rl.engines.verl.job import AnyJob, Job
 
 MARK = "CASCADE_VERL_JOB"
-PARENT = "CASCADE_VERL_PARENT"
+PREFIX = "cv-"
+OWNER = "owner"
 POLL_S = 0.2
 ENDING_S = 20.0
+STARTING_S = 300.0
+"""A job may be silent for so long before its first event, however short its heartbeat is."""
 TAIL_LINES = 30
 
 Event = Mapping[str, Any]
@@ -37,10 +42,11 @@ class Outcome:
 
     why: str
     tail: str = ""
+    seconds: float = 0.0
 
 
 def run(
-    job: Job,
+    job: AnyJob,
     command: Sequence[str],
     environment: Mapping[str, str],
     on_event: Callable[[Event], None],
@@ -48,9 +54,10 @@ def run(
 ) -> Outcome:
     """Run the command to its end. `poll` is called all the time; what it raises ends the job."""
     mark = uuid.uuid4().hex
-    with ray_directory(job) as (options, temporary), job.log.open("ab") as log:
+    with ray_directory(job, mark) as (options, temporary), job.log.open("ab") as log:
         given = {**os.environ, **environment, MARK: mark, PARENT: str(os.getpid())}
         given["TMPDIR"] = temporary
+        began = time.monotonic()
         process = subprocess.Popen(
             [*command, *options],
             env=given,
@@ -64,25 +71,26 @@ def run(
         finally:
             end_processes(mark)
             process.wait()
+        seconds = time.monotonic() - began
     likely = cause(tail(job.log, 1000)) if why else ""
-    return Outcome(f"{why}; {likely}" if likely else why, tail(job.log))
+    return Outcome(f"{why}; {likely}" if likely else why, tail(job.log), seconds)
 
 
 def _watch(
-    job: Job, process: subprocess.Popen[bytes], on_event: Callable[[Event], None], poll: Any
+    job: AnyJob, process: subprocess.Popen[bytes], on_event: Callable[[Event], None], poll: Any
 ) -> str:
     lines = Lines(job.events)
-    heard = time.monotonic()
+    heard, patience = time.monotonic(), max(job.verl.heartbeat_s, STARTING_S)
     while True:
         code = process.poll()  # before the last events are read
         for event in lines.new():
             on_event(event)
-            heard = time.monotonic()
+            heard, patience = time.monotonic(), job.verl.heartbeat_s
         if code is not None:
             return "" if code == 0 else f"verl ended with exit status {code}"
         poll()
-        if time.monotonic() - heard > job.verl.heartbeat_s:
-            return f"verl reported nothing for {job.verl.heartbeat_s:.0f} seconds"
+        if time.monotonic() - heard > patience:
+            return f"verl reported nothing for {patience:.0f} seconds"
         time.sleep(POLL_S)
 
 
@@ -106,17 +114,45 @@ class Lines:
 
 
 @contextlib.contextmanager
-def ray_directory(job: Job) -> Iterator[tuple[list[str], str]]:
+def ray_directory(job: AnyJob, mark: str) -> Iterator[tuple[list[str], str]]:
     """A short private directory, for Ray's sockets: their paths have 107 characters at most."""
-    folder = tempfile.mkdtemp(prefix="cv-", dir="/tmp" if Path("/tmp").is_dir() else None)
-    if job.verl.ray_address is None:
+    root = Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir())
+    remove_abandoned(root)
+    folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=root)
+    if not isinstance(job, Job):
+        options = []  # torchrun knows no Ray
+    elif job.verl.ray_address is None:
         options = [f"+ray_kwargs.ray_init._temp_dir={folder}/ray"]
     else:
-        options = [f"+ray_kwargs.ray_init.address={json.dumps(job.verl.ray_address)}"]
+        options = [f"+ray_kwargs.ray_init.runtime_env.env_vars.{MARK}={json.dumps(mark)}"]
     try:
-        yield options, folder
+        with claimed(Path(folder), mark):
+            yield options, folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, mark: str) -> Iterator[None]:
+    """Hold a lock on a file in the folder, which has the job's mark; it ends with this process."""
+    path = folder / OWNER
+    new = path.with_suffix(".tmp")
+    with new.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(mark)
+        file.flush()
+        new.rename(path)
+        yield
+
+
+def remove_abandoned(root: Path) -> None:
+    """End and remove what is left of this user's jobs whose driver was killed."""
+    for path in root.glob(f"{PREFIX}*/{OWNER}"):
+        with contextlib.suppress(OSError), path.open() as file:  # it is held, or just went
+            if os.fstat(file.fileno()).st_uid == os.getuid():
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                end_processes(file.read())
+                shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def end_processes(mark: str) -> None:
@@ -145,6 +181,7 @@ CAUSES = {
     "out of memory": "a GPU's memory is full: lower verl.micro_batch_tokens or verl.gpu_memory, "
     "or set  verl.offload=true",
     "No space left": "there is no space left on a disk",
+    "in update_weights": "the trainer's weights did not reach the sampler",
     "Total available GPUs": "Ray has fewer GPUs to give than the stage asks for",
     "ActorDiedError": "a process of the job died: killed from outside, or for memory",
     "ActorUnavailableError": "a process of the job does not answer",

@@ -1,0 +1,1 @@
+"""Recipes: faces of the same code under the names that others gave them."""
