@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -23,7 +24,7 @@ targets = torch.randint(vocabulary, (4096,))
 likelihood(hidden[:2], head, targets[:2])[0].sum().backward()  # what torch itself needs once
 before = peak()
 likelihood(hidden, head, targets)[0].sum().backward()
-print((peak() - before - 4 * head.nbytes) / (4 * CHUNK))  # its gradient, and what products pack
+print((peak() - before - head.nbytes) / (4 * CHUNK))  # beside the gradient of the head
 """
 
 
@@ -54,9 +55,11 @@ def test_values_and_gradients_are_those_of_log_softmax(
 
 
 def test_memory_does_not_grow_with_the_vocabulary_beyond_the_chunk() -> None:
+    # Else the C library raises its threshold as it goes, and what is freed stays in the process.
+    returned = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
     chunks = [
         float(subprocess.run([sys.executable, "-c", PEAK, str(size)], check=True,
-                             capture_output=True, text=True).stdout)
+                             capture_output=True, text=True, env=returned).stdout)
         for size in (1_000, 32_000, 150_000)
     ]  # fmt: skip
-    assert max(chunks) < 4, chunks  # the logits, their exponentials, and little else
+    assert max(chunks) < 3, chunks  # the logits, their exponentials, and little else
