@@ -16,6 +16,7 @@ from cascade_rl.engines.local.sampler import (
     Generated,
     Request,
     SamplingParams,
+    _by_room,
     choose,
     generate,
     row_key,
@@ -97,6 +98,24 @@ def test_what_is_written_out_equals_transformers_own_forward(
     for place, row in found.items():
         np.testing.assert_allclose(row.logprobs, other[place].logprobs, atol=1e-5)
         np.testing.assert_allclose(row.entropy, other[place].entropy, atol=1e-4)
+
+
+def test_prompts_too_long_to_be_held_together_come_in_parts(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = requests(prompts=9)
+    together = by_place(list(generate(model, asked, PLAIN, STOP, 12)))
+    monkeypatch.setattr(sampler, "ROOM", 30)
+    monkeypatch.setattr(decode, "FILLED", 16)
+    parts = list(_by_room(asked, 12))
+    assert len(parts) > 1 and sorted(i for part, _ in parts for i in part) == list(range(9))
+    for part, slots in parts:
+        assert slots == 1 or slots * max(len(asked[i].prompt_ids) for i in part) <= 30
+    apart = by_place(list(generate(model, asked, PLAIN, STOP, 12)))
+    assert apart.keys() == together.keys()
+    for place, found in apart.items():
+        assert found.ids == together[place].ids
+        np.testing.assert_allclose(found.logprobs, together[place].logprobs, atol=1e-5)
 
 
 def test_greedy_rows_take_the_most_likely_token(model: Model) -> None:

@@ -230,13 +230,17 @@ def test_a_blend_rewards_each_row_after_its_own_domain() -> None:
     assert rewards_of(RewardSpec(), groups, signals) == [[0.3], [1.0], [0.6]]
 
 
-FIRST = ("math", "code", "instruction_following", "swe", "chat")
-"""The domains that the version was given for; another one is no change of a formula."""
-GOLDEN = {"3": "b287bbfd15c96fadee57fa7ebc5eae2a735184f4cacd0c0dfa7155b43bf50e93"}
-"""Digest of the rewards below by version: a change of a formula asks for a new version."""
+SINCE = {"3": ("math", "code", "instruction_following", "swe", "chat"), "3+": ("tool_calls",)}
+"""The domains that each digest covers; `3+` came later and changed no formula."""
+GOLDEN = {
+    "3": "b287bbfd15c96fadee57fa7ebc5eae2a735184f4cacd0c0dfa7155b43bf50e93",
+    "3+": "94b876d5e6dddf730704408cf6fd35d9a941fd0db3f43763007c4cf0da4ed8de",
+}
+"""Digests of the rewards below by version: a change of a formula asks for a new version."""
 
 
-def test_the_version_names_these_very_rewards() -> None:
+@pytest.mark.parametrize("covered", SINCE)
+def test_the_version_names_these_very_rewards(covered: str) -> None:
     signals = [
         Signals(right(), preference=1.0, judge=0.9),
         Signals(wrong("x", score=-1.0), preference=-2.0, judge=0.1, truncated=True),
@@ -248,12 +252,16 @@ def test_the_version_names_these_very_rewards() -> None:
     found = [
         rewards_of(
             RewardSpec(kind, shaping=shaping, swe_floor=0.3),  # type: ignore[arg-type]
-            [group(domain, texts, "think")],
+            [group(domain, texts, "think")],  # type: ignore[arg-type]
             [signals],
         )
-        for domain in FIRST
+        for domain in SINCE[covered]
         for kind in ("verifier", "preference", "gated_if", "swe")
         for shaping in ("none", "tanh")
     ]
     rounded = [[None if r is None else round(r, 9) for r in g] for [g] in found]
-    assert digest_json(rounded) == GOLDEN[VERSION]
+    assert covered.rstrip("+") == VERSION and digest_json(rounded) == GOLDEN[covered]
+
+
+def test_a_digest_covers_every_domain() -> None:
+    assert sorted(sum(SINCE.values(), ())) == sorted(get_args(Domain))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -85,7 +84,9 @@ def cascade(capsys: pytest.CaptureFixture[str]) -> Said:
     return run
 
 
-def test_two_stages_on_verl_raise_their_own_benchmarks(tmp_path: Path, cascade: Said) -> None:
+def test_two_stages_on_verl_raise_their_own_benchmarks(
+    tmp_path: Path, cascade: Said, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Two ranks, programs judged in the sandbox by verl's reward workers; under eight minutes.
 
     The start model is made beforehand and kept (`warm_start`).
@@ -97,7 +98,8 @@ def test_two_stages_on_verl_raise_their_own_benchmarks(tmp_path: Path, cascade: 
     whole = time.monotonic() - began
     own = {name: clock.training[name] - clock.jobs[name] for name in clock.jobs}
     ledger = json.loads(cascade("ledger", output, "--json"))
-    show(whole, clock, own, ledger)
+    with capsys.disabled():
+        show(whole, clock, own, ledger)
 
     hands_on_its_weights(output)
     judged_in_the_sandbox(output)
@@ -155,7 +157,7 @@ def outline(page: str) -> list[str]:
 
 
 def show(whole: float, clock: Clock, own: Any, ledger: Any) -> None:
-    """The figures, past pytest's capture: they are for the log."""
+    """The figures, for whoever reads what the tests print."""
     lines = [f"two stages and three evaluations: {whole:.0f} s"]
     for name, seconds in clock.training.items():
         lines.append(f"{name}: {seconds:.1f} s, of them ours {own[name]:.2f}")
@@ -165,4 +167,4 @@ def show(whole: float, clock: Clock, own: Any, ledger: Any) -> None:
                 f" {score['change']:+.3f} [{score['low']:+.3f}, {score['high']:+.3f}]"
             )  # fmt: skip
             lines.append(f"{row['name']} {domain}: {score['mean']:.3f}{change}")
-    print("\n" + "\n".join(lines), file=sys.__stderr__, flush=True)
+    print("\n" + "\n".join(lines), flush=True)

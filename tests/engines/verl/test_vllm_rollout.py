@@ -31,7 +31,7 @@ from tests.engines.verl.warm_start import warm_start
 
 INSTALLED = importlib.util.find_spec("vllm") is not None
 installed = pytest.mark.skipif(not INSTALLED, reason="vllm is not installed: make test-vllm")
-pytestmark = [pytest.mark.verl, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.verl, pytest.mark.timeout(1500)]
 WITH_VLLM = VERL.model_copy(update={"rollout": "vllm"})
 WIDE = 32
 """What vLLM's attention on a CPU wants of a head."""

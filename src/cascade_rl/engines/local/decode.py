@@ -28,6 +28,8 @@ from cascade_rl.engines.local.model import Model
 from cascade_rl.engines.local.packed import table
 
 FIRST_CAPACITY = 64
+FILLED = 16384
+"""Tokens of prompts that are run at once, each counted as long as the longest of them."""
 BLOCK = 16
 """Tokens whose keys lie together where the kernel reads them, as in `_decode_body.h`."""
 
@@ -85,9 +87,20 @@ class Decoder:
         self._graph: _Graph | None = None
 
     def fill(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
-        """Run prompts, all but their last tokens, into their slots."""
+        """Run prompts, all but their last tokens, into their slots; so many tokens at once."""
         for slot, prompt in zip(slots, prompts, strict=True):
             self._prompt_length[slot], self._last[slot] = len(prompt) - 1, prompt[-1]
+        both = list(zip(slots, prompts, strict=True))
+        if len(both) * max(map(len, prompts)) > FILLED:
+            both.sort(key=lambda one: len(one[1]))
+        while both:
+            count = 1
+            while count < len(both) and (count + 1) * len(both[count][1]) <= FILLED:
+                count += 1
+            part, both = both[:count], both[count:]
+            self._run([slot for slot, _ in part], [prompt for _, prompt in part])
+
+    def _run(self, slots: Sequence[int], prompts: Sequence[Sequence[int]]) -> None:
         lengths = [len(prompt) - 1 for prompt in prompts]
         ids = [token for prompt in prompts for token in prompt[:-1]]
         positions = [position for length in lengths for position in range(length)]

@@ -29,6 +29,8 @@ FIRST_CAPACITY = 64
 COMPACT_BELOW = 0.8
 AHEAD = 4
 """Prompts run ahead of the lines that will take them."""
+ROOM = 1 << 18
+"""Tokens of prompts that are held at once, each counted as long as the longest of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,14 +243,14 @@ def generate(
     for the next; any other model runs them in waves. Prompts have at least two tokens.
     """
     if model.written_out:
-        widest = max((len(request.keys_G) for request in requests), default=1)
-        total = sum(len(request.keys_G) for request in requests)
-        lines = min(total, max_rows)
-        slots = min(len(requests), 2 * -(-lines // widest) + AHEAD)
-        longest = max((len(request.prompt_ids) for request in requests), default=1)
-        if requests:
+        for part, slots in _by_room(requests, max_rows):
+            asked = [requests[index] for index in part]
+            widest = max(len(request.keys_G) for request in asked)
+            total = sum(len(request.keys_G) for request in asked)
+            lines = min(total, max_rows, slots * widest)
+            longest = max(len(request.prompt_ids) for request in asked)
             decoder = Decoder(model, lines, slots, longest, params.max_new_tokens)
-            yield from _flow(decoder, requests, 0, params, stop_ids, lines, slots)
+            yield from _flow(decoder, asked, part, params, stop_ids, lines, slots)
         return
     begin = 0
     while begin < len(requests):
@@ -256,21 +258,45 @@ def generate(
         while end < len(requests) and rows + len(requests[end].keys_G) <= max_rows:
             rows += len(requests[end].keys_G)
             end += 1
-        wave = requests[begin:end]
-        yield from _flow(PaddedDecoder(model), wave, begin, params, stop_ids, rows, len(wave))
+        wave, numbers = requests[begin:end], range(begin, end)
+        yield from _flow(PaddedDecoder(model), wave, numbers, params, stop_ids, rows, len(wave))
         begin = end
+
+
+def _by_room(requests: Sequence[Request], max_rows: int) -> Iterator[tuple[list[int], int]]:
+    """(requests that are completed together, slots for their prompts).
+
+    That is all of them, unless a prompt is so long that slots as wide as that do not fit into
+    `ROOM`: then shorter ones go first, and the longer the prompts the fewer there are at once.
+    """
+    widest = max((len(request.keys_G) for request in requests), default=1)
+    wanted = 2 * -(-max_rows // widest) + AHEAD
+    left = list(range(len(requests)))
+    while left:
+        slots = min(len(left), wanted)
+        longest = max(len(requests[index].prompt_ids) for index in left)
+        part = left
+        if slots * longest > ROOM:
+            left.sort(key=lambda index: (len(requests[index].prompt_ids), index))
+            shortest = len(requests[left[0]].prompt_ids)
+            most = max(ROOM // slots, 2 * shortest)
+            part = [index for index in left if len(requests[index].prompt_ids) <= most]
+            slots = max(1, min(len(part), slots, ROOM // most))
+        yield part, slots
+        taken = set(part)
+        left = [index for index in left if index not in taken]
 
 
 def _flow(
     decoder: AnyDecoder,
     requests: Sequence[Request],
-    first: int,
+    numbers: Sequence[int],
     params: SamplingParams,
     stop_ids: Sequence[int],
     count: int,
     slots: int,
 ) -> Iterator[Generated]:
-    """Decode until nothing waits and nothing is live; `first` is the first request's number."""
+    """Decode until nothing waits and nothing is live; `numbers` are those of the requests."""
     lines, queue = _Lines(count), _Queue(requests, decoder, slots)
     while True:
         with torch.inference_mode():  # not around a yield: the mode would leak into the consumer
@@ -285,7 +311,7 @@ def _flow(
         for line in np.flatnonzero(ended_B).tolist():
             found = lines.finish(line, "stop" if stopped_B[line] else "length")
             queue.done(found.request)
-            yield replace(found, request=found.request + first)
+            yield replace(found, request=numbers[found.request])
         live = int(lines.live_B.sum())
         if not live and not queue:
             return
