@@ -98,6 +98,30 @@ def test_each_recorded_models_prompt_level_accuracy_is_reproduced(
         assert abs(ours - theirs) <= 0.003, (model, ours, theirs)
 
 
+def test_rows_left_out_are_such_as_no_function_of_the_text_decides(shared_data: Find) -> None:
+    """Loose tries the answer itself too, so it holds where strict does: two rows say otherwise.
+
+    With all rows three of the twelve figures are off by one row each: Claude 3.5's and Mistral's
+    loose one by these two, and Qwen2.5-7B's strict one by row 780, a coin that langdetect throws
+    (English in 45 of 100 tries, docs/verifiers.md).
+    """
+    recorded = list(rows(shared_data(IFEVAL)))
+    for index, name in ((282, "keywords:letter_frequency"), (1074, "keywords:letter_frequency")):
+        row = recorded[index]
+        place = row["instruction_id_list"].index(name)
+        assert row["strict"][place] and not row["loose"][place]
+    off = {
+        (index, loose)
+        for loose in (False, True)
+        for index, row in enumerate(recorded)
+        if all(row["loose" if loose else "strict"])
+        != all(
+            check_instructions(constraints(row), row["response"], policy="official", loose=loose)
+        )
+    }
+    assert off == {(780, False), (282, True), (553, True), (792, True), (1074, True)}
+
+
 @pytest.mark.parametrize("loose", [False, True])
 def test_ifbench_is_decided_as_its_checkers_did(loose: bool, ifbench: list[dict[str, Any]]) -> None:
     share, where = disagreements(ifbench, loose)
