@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from cascade_rl.mini.model import build_model
 from tests.cli.conftest import Done
 from tests.data.chat_server import ChatServer, chat_server
 
@@ -108,7 +109,7 @@ def test_what_was_judged_is_not_asked_for_again(
     out = tmp_path / "out"
     first = cascade(*arguments(server, rows, out))
     asked = len(server.requests)
-    (out / "scripted.replies").unlink()  # the judged answers alone are enough
+    next(out.glob("scripted-*.replies")).unlink()  # the judged answers alone are enough
     assert cascade(*arguments(server, rows, out)).out == first.out
     assert len(server.requests) == asked == PROBLEMS * (K + 1)
 
@@ -160,6 +161,71 @@ def test_two_models_are_compared_on_the_same_problems(
     assert (before["name"], before["scores"]["sums"]["mean"]) == ("worse", 0.0)
     assert after["scores"]["sums"]["change"] == pytest.approx(KNOWN)
     assert 0 < after["scores"]["sums"]["low"] < KNOWN < after["scores"]["sums"]["high"]
+
+
+def test_a_model_is_not_compared_with_itself(
+    server: ChatServer, rows: Path, tmp_path: Path, cascade: Cascade
+) -> None:
+    done = cascade(*arguments(server, rows, tmp_path / "out", "--against", "scripted"))
+    assert done.status == 2 and "one and the same model" in done.err and not server.requests
+
+
+def test_two_models_of_one_name_stay_apart(rows: Path, tmp_path: Path, cascade: Cascade) -> None:
+    paths = [tmp_path / name / "checkpoint-5" for name in "ab"]
+    for seed, path in enumerate(paths):
+        build_model(path, seed)
+    done = cascade("eval", str(paths[1]), "--against", str(paths[0]), "--benchmark", str(rows),
+                   "--out", str(tmp_path / "out"), "--max-new-tokens", "8", "--json")  # fmt: skip
+    before, after = json.loads(done.out)["stages"]
+    assert before["name"] == "checkpoint-5" != after["name"].partition(" ")[2]
+    assert before["key"] != after["key"]
+    assert after["name"].startswith("checkpoint-5 (")
+
+
+def test_answers_of_another_server_are_others(
+    server: ChatServer, rows: Path, tmp_path: Path, cascade: Cascade
+) -> None:
+    cascade(*arguments(server, rows, tmp_path / "out"))
+    with chat_server(lambda body: choice({**body, "seed": 0})) as never_right:
+        done = cascade(*arguments(never_right, rows, tmp_path / "out"))
+        assert never_right.requests
+    assert json.loads(done.out)["stages"][0]["scores"]["sums"]["mean"] == 0.0
+
+
+@pytest.mark.parametrize("finish", ["abort", "error", "content_filter"])
+def test_an_answer_that_the_server_ended_is_not_the_models(
+    finish: str, rows: Path, tmp_path: Path, cascade: Cascade
+) -> None:
+    def answers(body: Mapping[str, Any]) -> dict[str, Any]:
+        return {"message": {"role": "assistant", "content": ""}, "finish_reason": finish}
+
+    with chat_server(answers) as server:
+        done = cascade(*arguments(server, rows, tmp_path / "out", "--tries", 1))
+    assert done.status == 1 and finish in done.err and "no answer" in done.err
+
+
+def test_a_row_that_cannot_be_judged_is_said_before_anything_is_asked(
+    server: ChatServer, tmp_path: Path, cascade: Cascade
+) -> None:
+    kwargs = {"instruction_id_list": ["no:such_thing"], "kwargs": [{}]}
+    row = {
+        "data_source": "if", "ability": "instruction_following",
+        "prompt": [{"role": "user", "content": "problem 1: 1 + 2"}],
+        "reward_model": {"style": "rule", "ground_truth": json.dumps(kwargs)},
+        "extra_info": {"index": 0},
+    }  # fmt: skip
+    path = tmp_path / "if.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    done = cascade(*arguments(server, path, tmp_path / "out"))
+    assert done.status != 0 and "no:such_thing" in done.err and not server.requests
+
+
+@pytest.mark.parametrize("budget", ["0", "nan", "-1"])
+def test_a_budget_that_is_no_width_is_refused(
+    budget: str, server: ChatServer, rows: Path, tmp_path: Path, cascade: Cascade
+) -> None:
+    done = cascade(*arguments(server, rows, tmp_path / "out", "--budget", budget))
+    assert done.status == 2 and not server.requests
 
 
 def test_what_only_the_better_model_solves_is_counted_on_fresh_samples(

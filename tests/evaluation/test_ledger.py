@@ -52,6 +52,19 @@ def test_scores_of_different_protocols_are_never_subtracted() -> None:
     assert child["reason"] == "protocols differ: start a, s1 b"
 
 
+def test_solved_problems_of_different_k_are_counted_at_the_smaller_one() -> None:
+    few = {"math": Evaluated("a", samples([[1, 0]] * 4))}
+    many = {"math": Evaluated("a", samples([[1, 0, 0, 0]] * 4))}
+    child = build_ledger(chain(few, many))["stages"][1]["scores"]["math"]
+    assert child["pass_change"] == pytest.approx(-0.5)  # pass@2: 1 before, 1/2 now
+
+
+def test_a_stage_that_is_its_own_parent_ends() -> None:
+    start, child = chain({"math": evaluated([1])}, {"math": evaluated([2])})
+    itself = dataclasses.replace(child, parent_key=child.key)
+    assert build_ledger([start, itself])["stages"][1]["scores"]["math"]["change"] == 0.0
+
+
 def test_change_is_against_the_parent_and_not_the_stage_before() -> None:
     start, first, second = chain(
         {"math": evaluated([1] * 8)}, {"math": evaluated([2] * 8)}, {"math": evaluated([3] * 8)}

@@ -100,7 +100,8 @@ def test_a_row_that_cannot_be_judged_is_invalid_and_says_why(
     "text",
     ["(" * 49_000, "[" * 49_000, '{"a":' * 9_000, "-" * 49_000 + "1", "f(x=" * 9_000, "a." * 24_000,
      "<tool_call>" * 4_000, "<tool_call>{" + '"a":{' * 9_000, "f(x='\\d')", "x" * 60_000,
-     "[" + "f(x=1)," * 6_000 + "]"],
+     "[" + "f(x=1)," * 6_000 + "]", f"f(x=1{'0' * 400})", f"f(x=0x{'f' * 5_000})",
+     f'{{"name": "f", "arguments": {{"x": [[1{"0" * 400}]]}}}}'],
     ids=lambda text: f"{text[:12]!r}",
 )  # fmt: skip
 def test_a_hostile_answer_is_wrong_in_bounded_time(text: str) -> None:

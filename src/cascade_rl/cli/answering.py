@@ -52,7 +52,9 @@ class Asked:
 def answering(
     model: str, asked: Asked, cache: Path, *, yarn_factor: float = 1.0, what: str = "prompts"
 ) -> Iterator[Generator]:
-    """The generator of a command. A server's answers are kept in `cache`, and paid once.
+    """The generator of a command. A server's answers are kept beside `cache`, and paid once.
+
+    Its address is part of the file's name: another server's answers are others.
 
     Raises CheckpointError where a directory holds no model, InputError for a wrong address.
     """
@@ -76,6 +78,7 @@ def answering(
 def _server(model: str, asked: Asked, cache: Path) -> Iterator[Generator]:
     from cascade_rl.data.sft.endpoint import Endpoint, Settings, api_key
     from cascade_rl.data.sft.journal import Journal
+    from cascade_rl.digests import digest_json
     from cascade_rl.engines.endpoint import EndpointGenerator
 
     settings = Settings(
@@ -85,7 +88,8 @@ def _server(model: str, asked: Asked, cache: Path) -> Iterator[Generator]:
         tries=asked.tries,
         timeout_s=asked.timeout_s,
     )
-    with Journal(cache) as journal:
+    server = digest_json(asked.endpoint.rstrip("/"))[:8]
+    with Journal(cache.with_name(f"{cache.stem}-{server}{cache.suffix}")) as journal:
         endpoint = Endpoint(settings, journal)
         yield EndpointGenerator(endpoint, model, asked.ask_mode.value, asked.confidence)
 

@@ -31,7 +31,9 @@ Unlocked = Annotated[
 ]
 Budget = Annotated[
     float | None,
-    typer.Option(help="as many samples as give the mean to plus or minus this, at 95 %"),
+    typer.Option(
+        min=1e-4, max=0.5, help="as many samples as give the mean to plus or minus this, at 95 %"
+    ),
 ]
 Pattern = Annotated[
     AnswerPattern | None, typer.Option(help="math: where the answer stands  [default: boxed]")
@@ -95,6 +97,8 @@ def evaluate(
         "limit": limit, "greedy": greedy, "verifier_options": _given(options) or None,
     }  # fmt: skip
     server = answering.Asked(endpoint, api_key_env, ask_mode, concurrency, tries, timeout_s)
+    if budget is not None and not budget > 0:
+        raise ConfigError(f"--budget is {budget}; expected a number", hint="for example  0.01")
     if unlocked and against is None:
         raise ConfigError("--unlocked compares two models", hint="name the other:  --against MODEL")
     wanted = Wanted(benchmark, _given(settings), budget, max_k, out, workers, unlocked)

@@ -59,8 +59,11 @@ def evaluate_model(models: Sequence[str], asked: Asked, wanted: Wanted, *, as_js
     stages: list[StageScores] = []
     rows: list[dict[str, Any]] = []
     try:
+        _refuse_one_and_the_same(models, asked)
         for model in models:
             name, digest, found, told = _evaluated(model, asked, wanted)
+            if any(stage.name == name for stage in stages):
+                name = f"{name} ({digest[:8]})"
             parent = stages[-1].key if stages else None
             stages.append(StageScores(name, digest, parent, found))
             rows += told
@@ -86,6 +89,23 @@ def evaluate_model(models: Sequence[str], asked: Asked, wanted: Wanted, *, as_js
             f"{one.before:.3f} before and {one.after:.3f} after"
         )
     return 0
+
+
+def _refuse_one_and_the_same(models: Sequence[str], asked: Asked) -> None:
+    """Raise ConfigError where two models to compare are one, before anything is asked."""
+    from cascade_rl.cli.answering import checkpoint_of
+    from cascade_rl.errors import ConfigError
+
+    if len(models) < 2:
+        return
+    who = list(models)
+    if not asked.endpoint:
+        who = [checkpoint_of(Path(model)).weights_digest for model in models]
+    if len(set(who)) < len(who):
+        raise ConfigError(
+            f"{' and '.join(models)} are one and the same model: nothing to compare",
+            hint="name another one:  --against MODEL",
+        )
 
 
 def _unlocked(
@@ -117,8 +137,9 @@ def _evaluated(
         benchmark, problems = _asked_of(file, wanted)
         generator, samples, path = _measured(model, asked, benchmark, problems, wanted)
         name, digest = generator.name, generator.digest
-        found[benchmark.name] = Evaluated(path.name.split("-")[-2], samples)
         rows.append({"model": name, **described(samples, benchmark, path)})
+        scored = [replace(sample, text="") for sample in samples]  # the texts are in the file
+        found[benchmark.name] = Evaluated(path.name.split("-")[-2], scored)
     return name, digest, found, rows
 
 

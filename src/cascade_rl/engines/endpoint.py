@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cascade_rl.chat import THINK_CLOSE, THINK_OPEN
-from cascade_rl.data.sft.endpoint import Ask, Endpoint, Failure, Reply, with_flag
+from cascade_rl.data.sft.endpoint import REFUSED, Ask, Endpoint, Failure, Reply, with_flag
 from cascade_rl.digests import digest_json
 from cascade_rl.engines.generate import GREEDY, Prompt, Response, Sampling
 from cascade_rl.errors import EndpointError
@@ -65,6 +65,9 @@ class EndpointGenerator:
         for ask, found in _fetched(self.endpoint, list(asks.values())):
             if isinstance(found, Failure):
                 failures.append(found)
+                continue
+            if found.finish == "content_filter":
+                failures.append(Failure(REFUSED, "content_filter: the answer is withheld"))
                 continue
             for i, sample in places[ask.key()]:
                 yield response_of(found, i, sample)

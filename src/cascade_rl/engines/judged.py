@@ -38,11 +38,28 @@ def by_problem(
     Verification runs while the answers to other problems are still being generated.
     """
     refuse_what_is_missing(job.problems)
+    _refuse_what_cannot_be_judged(pool, job)
     judge = _Judge(pool, job, prompts)
     for response in generator.generate(prompts, sampling_of(job)):
         judge.take(response)
         yield from judge.finished(wait=False)
     yield from judge.finished(wait=True)
+
+
+def _refuse_what_cannot_be_judged(pool: VerifierPool, job: EvaluationJob) -> None:
+    """Raise EvaluationError for a row that no answer could be held against, before any is asked."""
+    empty = pool.map(job.verifier, ((problem, "") for problem in job.problems))
+    for index, verdict in enumerate(empty):
+        if verdict.status == "invalid":
+            raise _not_judged(job, index, verdict)
+
+
+def _not_judged(job: EvaluationJob, index: int, verdict: Verdict) -> EvaluationError:
+    return EvaluationError(
+        f"benchmark {job.benchmark.name}: row {index} ({job.problems[index].id}) cannot be "
+        f"judged: {verdict.reason}",
+        hint="a row's fault: repair or drop it; this machine's:  cascade doctor",
+    )
 
 
 def prompts_of(job: EvaluationJob) -> list[Prompt]:
@@ -115,11 +132,7 @@ class _Judge:
                 break
             [found] = pool.gather([pool.submit(self._job.verifier, problem, read(problem, text))])
         if found.score is None:
-            raise EvaluationError(
-                f"benchmark {self._job.benchmark.name}: row {index} ({problem.id}) cannot be "
-                f"judged: {found.reason}",
-                hint="a row's fault: repair or drop it; this machine's:  cascade doctor",
-            )
+            raise _not_judged(self._job, index, found)
         return found
 
 

@@ -7,7 +7,6 @@ protocol asks for what is missing, be it problems or, with a larger k, samples.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from cascade_rl.config import BenchmarkConfig, ChatConfig
 from cascade_rl.data.growing import growing, whole_lines
 from cascade_rl.digests import digest_json
 from cascade_rl.errors import OutputError
-from cascade_rl.evaluation.benchmarks import key_of, sample_from_json, sample_to_json
+from cascade_rl.evaluation.benchmarks import key_of, sample_of, sample_to_json
 from cascade_rl.types import Problem, Sample
 from cascade_rl.verifiers import VERIFIER_VERSIONS
 
@@ -40,7 +39,7 @@ class Answers:
         self._file = self._open.enter_context(growing(self.path, busy))
         end = 0
         for fields, size in whole_lines(self.path):
-            found = (sample_from_json(json.dumps(values)) for values in fields["samples"])
+            found = map(sample_of, fields["samples"])
             self._known.setdefault(fields["key"], {}).update({s.sample: s for s in found})
             end += size
         os.truncate(self.path, end)

@@ -81,7 +81,11 @@ def sample_to_json(sample: Sample) -> str:
 
 def sample_from_json(line: str) -> Sample:
     """The sample that `sample_to_json` wrote, equal to it in every field."""
-    values: dict[str, Any] = json.loads(line)
+    return sample_of(json.loads(line))
+
+
+def sample_of(values: dict[str, Any]) -> Sample:
+    """The sample whose fields `sample_to_json` wrote; the fields are used up."""
     signals: dict[str, Any] = values.pop("signals")
     verdict: dict[str, Any] | None = signals.pop("verdict")
     return Sample(

@@ -178,7 +178,7 @@ class _Measured:
         self.ancestors: list[str] = []
         by_key = {s.key: s for s in run}
         parent = by_key.get(stage.parent_key or "")
-        while parent is not None:
+        while parent is not None and parent.name not in self.ancestors:
             self.ancestors.append(parent.name)
             parent = by_key.get(parent.parent_key or "")
 
@@ -265,10 +265,13 @@ def _change(
         child, parent = run[name].tables[benchmark], run[other].tables[benchmark]
         if child.problem_ids != parent.problem_ids:
             raise DataError(f"{name} and {other} answered different problems of {benchmark}")
-        pair = (child.mean_P, parent.mean_P) if what == "mean" else (child.pass_P, parent.pass_P)
-        if pair[0] is None or pair[1] is None:
+        if what == "mean":
+            rows.append(child.mean_P - parent.mean_P)
+            continue
+        k = min(child.scores_PK.shape[1], parent.scores_PK.shape[1])  # a budget gives each its own
+        if not k:
             return None, None, None
-        rows.append(pair[0] - pair[1])
+        rows.append(pass_at_k(child.scores_PK, k) - pass_at_k(parent.scores_PK, k))
     found = paired_interval(np.stack(rows))
     return found.change, found.low, found.high
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cascade_rl.chat import (
@@ -30,9 +30,11 @@ from cascade_rl.types import Calls, Problem, ToolCall, Verdict, right, unjudged,
 from cascade_rl.verifiers.code.asserts import parsed
 from cascade_rl.verifiers.tool_match import Signature, difference, signatures
 
-VERSION = "tool-calls-1"
+VERSION = "tool-calls-2"
 LONGEST = 50_000
 """Characters of an answer; a longer one calls nothing that can be read."""
+MOST_BITS = 1000
+"""Of an integer in an argument."""
 _FENCE = re.compile(r"\A\s*(`{3,})[^\n`]*\n(.*?)\n?\1\s*\Z", re.DOTALL)
 
 
@@ -56,6 +58,8 @@ def verify_tool_calls(problem: Problem, text: str) -> Verdict:
         return wrong("the thought never ends")
     try:
         calls = read_calls(text)
+        for call in calls:
+            _refuse_huge(call.arguments)
     except Unreadable as error:
         return wrong(f"a call that cannot be read: {error}")
     return _judged(calls, reference, known)
@@ -139,6 +143,18 @@ def _call(node: ast.Call) -> ToolCall:
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             raise Unreadable(f"{name}: {keyword.arg} is no literal") from None
     return ToolCall(name, arguments)
+
+
+def _refuse_huge(value: Any) -> None:
+    """Raise Unreadable for an integer that is no float, and that Python does not print."""
+    if isinstance(value, Mapping):
+        for item in value.items():
+            _refuse_huge(item)
+    elif isinstance(value, list | tuple | set):
+        for item in value:
+            _refuse_huge(item)
+    elif isinstance(value, int) and value.bit_length() > MOST_BITS:
+        raise Unreadable(f"an integer of more than {MOST_BITS} bits")
 
 
 def _name(node: ast.expr) -> str:

@@ -42,6 +42,8 @@ STOP = {
 }
 UNANSWERED = "no answer"
 REFUSED = "refused by the endpoint"
+NOT_THE_MODELS_END = ("abort", "error", "cancelled", "canceled")
+"""Reasons of a server for an end that is a failure of its own, with status 200."""
 
 Report = Callable[[int, int], None]
 Brought = Callable[["Ask", "Reply | Failure"], None]
@@ -327,6 +329,8 @@ def _read(body: Any) -> tuple[Reply, int | None]:
         raise TypeError("content is not text")
     usage = body.get("usage") or {}
     finish = choice.get("finish_reason") or "stop"
+    if finish in NOT_THE_MODELS_END or choice.get("error"):
+        raise ValueError(f"the server ended the answer itself: {choice.get('error') or finish}")
     counted = _count(usage.get("completion_tokens"))
     confidence = _tail_confidence((choice.get("logprobs") or {}).get("content") or ())
     reply = Reply(content, reasoning, str(finish), counted, confidence)
