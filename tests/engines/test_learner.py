@@ -160,14 +160,27 @@ def ragged(lengths: Sequence[tuple[int, int]]) -> list[Row]:
 
 
 @given(lengths=LENGTHS, budget=st.integers(5, 200), shared=st.booleans())
-def test_micro_batches_hold_every_row_once_and_keep_groups_whole(
+def test_micro_batches_hold_every_row_once_and_keep_groups_whole_where_asked(
+    lengths: list[tuple[int, int]], budget: int, shared: bool
+) -> None:
+    batch = ragged(lengths)
+    cut = micro_batches(batch, budget, shared, whole=True)
+    assert sorted(id(r) for part in cut for r in part) == sorted(map(id, batch))
+    seen = [{r.group for r in part} for part in cut]
+    assert sum(map(len, seen)) == len({r.group for r in batch})
+
+
+@given(lengths=LENGTHS, budget=st.integers(5, 200), shared=st.booleans())
+def test_micro_batches_stay_within_their_budget_but_for_a_row_that_exceeds_it(
     lengths: list[tuple[int, int]], budget: int, shared: bool
 ) -> None:
     batch = ragged(lengths)
     cut = micro_batches(batch, budget, shared)
     assert sorted(id(r) for part in cut for r in part) == sorted(map(id, batch))
-    seen = [{r.group for r in part} for part in cut]
-    assert sum(map(len, seen)) == len({r.group for r in batch})
+    for part in cut:
+        prompts = len({r.group for r in part}) if shared else len(part)
+        cost = 2 * prompts + sum(len(r.ids) for r in part)
+        assert cost <= budget or len(part) == 1
 
 
 @given(lengths=LENGTHS, count=st.integers(1, 4))

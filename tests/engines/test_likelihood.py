@@ -54,6 +54,28 @@ def test_values_and_gradients_are_those_of_log_softmax(
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
+def test_under_autocast_the_backward_pass_has_the_forward_passs_logits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(40, 64, generator=generator).requires_grad_()
+    head = (torch.randn(3000, 64, generator=generator) * 0.3).requires_grad_()
+    targets = torch.randint(3000, (40,), generator=generator)
+
+    def gradients(chunk: int) -> tuple[torch.Tensor, ...]:
+        monkeypatch.setattr(module, "CHUNK", chunk)
+        with torch.autocast("cpu", torch.bfloat16):
+            found, _ = likelihood(hidden, head, targets)
+        return torch.autograd.grad(found.sum(), (hidden, head))
+
+    at_once, in_parts = gradients(1 << 22), gradients(9000)
+    # Over the vocabulary the gradient of a log-probability by the logits sums to nothing.
+    pushed = (in_parts[1].sum(0) - at_once[1].sum(0)).abs().max()
+    assert pushed < 0.05, pushed
+    for whole, parts in zip(at_once, in_parts, strict=True):
+        assert (parts - whole).norm() < 0.01 * whole.norm()
+
+
 def test_memory_does_not_grow_with_the_vocabulary_beyond_the_chunk() -> None:
     # Else the C library raises its threshold as it goes, and what is freed stays in the process.
     returned = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}

@@ -38,6 +38,17 @@ def test_what_does_not_fit_is_refused_with_the_ways_out(
     refuse_what_does_not_fit(start.path, CPU, OptimizerConfig(), LoRAConfig())
 
 
+def test_gpus_share_what_one_could_not_hold(
+    start: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "weights_in", lambda path: 8_190_000_000)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (79 << 30, 80 << 30))
+    cuda = torch.device("cuda")
+    with pytest.raises(ConfigError):
+        refuse_what_does_not_fit(start.path, cuda, OptimizerConfig(), None, ranks=1)
+    refuse_what_does_not_fit(start.path, cuda, OptimizerConfig(), None, ranks=8)
+
+
 def test_less_is_counted_for_8_bits_and_for_lora() -> None:
     whole = bytes_to_train(1000, OptimizerConfig(), None)
     assert whole == 16_000

@@ -46,6 +46,16 @@ def test_what_a_helper_raises_is_raised_here_and_it_serves_on(
     team.load("evaluate", Loading(start.path, CHAT))
 
 
+def test_a_helper_that_fails_while_it_samples_is_no_endless_wait(
+    team: Team, start: Checkpoint
+) -> None:
+    team.load("evaluate", Loading(start.path, CHAT))
+    beyond = Request((5, 10**6), (row_key(1),))  # no such token: the second process is given it
+    requests = [Request((5, 9, 7), (row_key(0),)), beyond]
+    with pytest.raises(RuntimeError, match="IndexError"):
+        list(team.sample("evaluate", requests, SamplingParams(1.0, 1.0, 0, 4), (2,)))
+
+
 def test_a_consumer_that_stops_early_leaves_nothing_in_the_pipes(
     team: Team, start: Checkpoint
 ) -> None:

@@ -79,14 +79,20 @@ def shards(rows: Sequence[Row], count: int, shared: bool) -> list[list[Row]]:
     return found
 
 
-def micro_batches(rows: Sequence[Row], budget: int, shared: bool) -> list[list[Row]]:
+def micro_batches(
+    rows: Sequence[Row], budget: int, shared: bool, *, whole: bool = False
+) -> list[list[Row]]:
     """Groups of similar length packed until their tokens exceed `budget`.
 
-    A group that alone exceeds it is a micro-batch of its own.
+    A group that alone exceeds it is cut, and each part has the prompt; with `whole` it is a
+    micro-batch of its own, as is a row that alone exceeds it.
     """
+    groups = by_group(rows)
+    if not whole:
+        groups = [part for group in groups for part in _within(group, budget, shared)]
     found: list[list[Row]] = []
     spent = 0
-    for group in sorted(by_group(rows), key=lambda g: -max(row.length for row in g)):
+    for group in sorted(groups, key=lambda g: -max(row.length for row in g)):
         cost = _group_cost(group, shared)
         if not found or spent + cost > budget:
             found.append([])
@@ -94,6 +100,16 @@ def micro_batches(rows: Sequence[Row], budget: int, shared: bool) -> list[list[R
         found[-1] += group
         spent += cost
     return found
+
+
+def _within(group: Sequence[Row], budget: int, shared: bool) -> list[list[Row]]:
+    """The group in parts that fit into the budget, in order; one of one row may not."""
+    parts: list[list[Row]] = [[]]
+    for row in group:
+        if parts[-1] and _group_cost([*parts[-1], row], shared) > budget:
+            parts.append([])
+        parts[-1].append(row)
+    return parts
 
 
 def length_buckets(rows: Sequence[Row], length: Callable[[Row], int]) -> list[list[Row]]:

@@ -172,8 +172,9 @@ class Decoder:
     def _grow(self) -> None:
         more = min(_whole(self._most), 2 * self._capacity) - self._capacity
         room = (0, more) if self._kernel is None else (0, 0, 0, 0, 0, more // BLOCK)
-        self._keys = [F.pad(keys, room) for keys in self._keys]
-        self._values = [F.pad(values, (0, 0, 0, more)) for values in self._values]
+        for layer in range(len(self._keys)):  # one at a time: old and new of all would be thrice
+            self._keys[layer] = F.pad(self._keys[layer], room)
+            self._values[layer] = F.pad(self._values[layer], (0, 0, 0, more))
         self._capacity, self._graph = self._capacity + more, None
 
     # --- in torch -----------------------------------------------------------------------------

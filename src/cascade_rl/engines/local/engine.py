@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
 
 from cascade_rl.config import LocalConfig
 from cascade_rl.engines.base import EvaluationJob, StageJob, Workspace
@@ -12,6 +15,7 @@ from cascade_rl.engines.local.reward_model import train_reward_model
 from cascade_rl.engines.local.rl import train_rl
 from cascade_rl.engines.local.sft import train_sft
 from cascade_rl.engines.local.workers import Team
+from cascade_rl.errors import TrainingError
 from cascade_rl.rewards import VerifierPool
 from cascade_rl.types import Checkpoint, Sample
 
@@ -20,6 +24,20 @@ LOOPS: Mapping[str, Callable[[Team, StageJob, Workspace], Checkpoint]] = {
     "reward_model": train_reward_model,
     "rl": train_rl,
 }
+
+
+@contextmanager
+def said_where_memory_ends() -> Iterator[None]:
+    """Raise TrainingError, with the ways out, where the GPU has no memory left."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"the GPU's memory is full: {str(error).splitlines()[0]}",
+            hint="sample fewer at once:  --set local.sample_batch=64\n"
+            "learn from fewer tokens at once:  --set local.micro_batch_tokens=8192\n"
+            "keep less of the blocks:  --set local.gradient_checkpointing=true",
+        ) from error
 
 
 class LocalEngine:
@@ -32,7 +50,8 @@ class LocalEngine:
 
     def train(self, job: StageJob, workspace: Workspace) -> Checkpoint:
         """Train a stage to its end, from the workspace's last checkpoint if there is one."""
-        return LOOPS[job.config.kind](self._team_for(job.local), job, workspace)
+        with said_where_memory_ends():
+            return LOOPS[job.config.kind](self._team_for(job.local), job, workspace)
 
     def evaluate(self, checkpoint: Checkpoint, job: EvaluationJob) -> Iterator[Sample]:
         """Greedy and k sampled answers to every problem, in (problem, sample) order."""
@@ -43,7 +62,8 @@ class LocalEngine:
             job.benchmark.yarn_factor,
             what=f"benchmark {job.benchmark.name}",
         )
-        return evaluate(generator, self._pool_for(job.local), job)
+        with said_where_memory_ends():
+            yield from evaluate(generator, self._pool_for(job.local), job)
 
     def close(self) -> None:
         """End the processes; they start again when the engine is used again."""

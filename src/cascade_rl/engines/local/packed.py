@@ -44,7 +44,11 @@ class Packed:
     def __init__(
         self, batch: Sequence[Row], device: torch.device, *, shared: bool, whole: bool
     ) -> None:
-        """`whole` keeps each row's last token, which predicts nothing, for a scalar head."""
+        """`whole` keeps each row's last token, which predicts nothing, for a scalar head.
+
+        A row alone has nobody to share with, and is causal without a mask of its length squared.
+        """
+        shared = shared and len(batch) > 1
         self._device = device
         self._ids: list[int] = []
         self._positions: list[int] = []

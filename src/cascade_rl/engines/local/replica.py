@@ -56,7 +56,8 @@ def accumulate(
     Returns sums over the rows: `loss`, `tokens`, and for a policy `mismatch`, `entropy`, `kl`.
     """
     totals: Totals = {}
-    for batch in micro_batches(rows, budget, shared):
+    pairs = isinstance(objective, PairObjective)
+    for batch in micro_batches(rows, budget, shared, whole=pairs):
         loss, found = loss_of(model, batch, objective, shared)
         loss.backward()
         for name, value in ({"loss": loss.item()} | found).items():

@@ -41,10 +41,19 @@ def bytes_to_train(weights: int, optimizer: OptimizerConfig, lora: LoRAConfig | 
 
 
 def refuse_what_does_not_fit(
-    path: Path, device: torch.device, optimizer: OptimizerConfig, lora: LoRAConfig | None
+    path: Path,
+    device: torch.device,
+    optimizer: OptimizerConfig,
+    lora: LoRAConfig | None,
+    ranks: int = 1,
 ) -> None:
-    """Raise ConfigError where the stage needs more memory than there is, with the ways out."""
+    """Raise ConfigError where the stage needs more memory than there is, with the ways out.
+
+    `ranks` processes share it out, each with a GPU of its own.
+    """
     need = bytes_to_train(weights_in(path), optimizer, lora)
+    if device.type == "cuda":
+        need = -(-need // ranks)
     if device.type == "cuda":
         there = int(torch.cuda.mem_get_info(device)[0])
     else:

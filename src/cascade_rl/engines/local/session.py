@@ -41,7 +41,7 @@ class Session:
         config = job.config
         self.team, self.job, self.workspace = team, job, workspace
         refuse_what_does_not_fit(
-            job.start.path, device_of(job.local), config.optimizer, config.lora
+            job.start.path, device_of(job.local), config.optimizer, config.lora, world()
         )
         loading = Loading(job.start.path, job.chat, head, lora=config.lora, seed=job.seed)
         peak = config.learning_rate

@@ -165,7 +165,11 @@ class Team:
         for pipe in wait(list(busy), timeout) if busy else []:
             assert isinstance(pipe, Connection)
             rank, other = busy[pipe]
-            kind, item = other.receive()
+            try:
+                kind, item = other.receive()
+            except BaseException:
+                del busy[pipe]  # it has said all it will say
+                raise
             if kind == "item":
                 yield replace(item, request=item.request * self.local.processes + rank)
             else:
