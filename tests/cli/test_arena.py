@@ -80,3 +80,37 @@ def test_a_baseline_without_an_answer_is_said(
     assert done.status == 2
     assert not model.requests
     assert "question q11 has no answer of the baseline" in done.err
+
+
+def test_rows_without_a_published_id_are_refused_with_what_to_do(
+    files: tuple[Path, Path], tmp_path: Path, cascade: Cascade
+) -> None:
+    _, baseline = files
+    row = {
+        "data_source": "arena",
+        "prompt": [{"role": "user", "content": "question 0"}],
+        "ability": "chat",
+        "reward_model": {"style": "rule", "ground_truth": "{}"},
+        "extra_info": {"index": 0},
+    }
+    own = tmp_path / "rows.jsonl"
+    own.write_text(json.dumps(row) + "\n")
+    done = cascade("arena", "m", own, "--baseline", baseline, "--judge", "http://127.0.0.1:9/v1",
+                   "--judge-model", "j", "--endpoint", "http://127.0.0.1:9/v1",
+                   "--out", tmp_path / "out")  # fmt: skip
+    assert done.status == 2
+    assert "has no id of its source; expected the question_id or uid" in done.err
+    assert "add source_id to each row's extra_info" in done.err
+
+
+@pytest.mark.parametrize("limit", ["0", "-1"])
+def test_a_limit_below_one_question_is_refused(
+    limit: str, files: tuple[Path, Path], tmp_path: Path, cascade: Cascade
+) -> None:
+    questions, baseline = files
+    with chat_server(answer) as model, chat_server(judge) as judging:
+        done = cascade("arena", "m", questions, "--baseline", baseline, "--judge", judging.url,
+                       "--judge-model", "j", "--endpoint", model.url, "--limit", limit,
+                       "--out", tmp_path / "out")  # fmt: skip
+    assert done.status == 2 and not model.requests
+    assert "--limit" in done.err

@@ -13,6 +13,7 @@ from tests.cli.conftest import Done
 from tests.data.chat_server import ChatServer, chat_server
 from tests.evaluation.swe.answering import QUALITIES, model_of
 from tests.evaluation.swe.repositories import SPECS, make, write_rows
+from tests.evaluation.swe.test_embeddings import Embedder, serving
 
 Cascade = Callable[..., Done]
 USED = [spec for spec in SPECS if spec.name in ("spans", "wrap")]
@@ -61,6 +62,7 @@ def test_known_scores_come_out_and_nothing_is_asked_twice(
     found = json.loads(done.out)
     assert found["resolved"] == 1.0 and found["curves"]["avg"] == pytest.approx(3 / 8)
     assert found["model"] == "scripted"
+    assert "2 of 2 issues to be looked at\n2 of 2 issues to be repaired" in done.err
     asked = len(server.requests)
     assert asked == 2 * (16 + 4 + 3)
     next((issues.parent / "out").glob("responses-*.jsonl")).unlink()
@@ -100,6 +102,39 @@ def test_a_model_directory_answers_too_with_its_context_stretched(
     assert found["answers"]["candidates"] == 2 == found["answers"]["no_patch"]
     assert found["yarn_factor"] == 2  # 1504 tokens, and the model has 1024
     assert len((out / "predictions.jsonl").read_text().splitlines()) == 2
+
+
+def keys(issues: Path) -> set[str]:
+    text = (issues.parent / "out" / "results.jsonl").read_text()
+    return {json.loads(line)["key"] for line in text.splitlines()}
+
+
+def test_another_count_of_tokens_makes_other_rows(
+    server: ChatServer, issues: Path, finished: Path, cascade: Cascade
+) -> None:
+    quick = ["--vote-only", "-k", 1, "--rollouts", 0, "--limit", 1, "--json"]
+    model = next((finished / "stages").glob("sft*")) / "model"
+    names = []
+    for more in ([], ["--tokenizer", model], ["--tokenizer", model]):
+        done = cascade(*arguments(server, issues, *quick, *more))
+        assert done.status == 0, done.err
+        names.append(json.loads(done.out)["settings"]["counted_by"])
+    assert names[0] == "estimate" and names[1] == names[2] and len(names[1]) == 16
+    assert len(keys(issues)) == 2
+
+
+def test_another_input_type_of_embeddings_makes_other_rows(
+    server: ChatServer, issues: Path, cascade: Cascade
+) -> None:
+    quick = ["--vote-only", "-k", 1, "--rollouts", 0, "--limit", 1, "--retrieval", "embeddings"]
+    embedder = Embedder()
+    with serving(embedder) as embeddings:
+        served = ["--embedding-endpoint", embeddings.url, "--embedding-model", "words"]
+        for more in ([], ["--embedding-input-type"]):
+            done = cascade(*arguments(server, issues, *quick, *served, *more))
+            assert done.status == 0, done.err
+    assert {"input_type" in body for body in embedder.requests} == {True, False}
+    assert len(keys(issues)) == 2
 
 
 @pytest.mark.parametrize(

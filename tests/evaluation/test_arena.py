@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from cascade_rl.config import BenchmarkConfig
 from cascade_rl.data.sft.endpoint import Endpoint, Settings
 from cascade_rl.data.sft.journal import Journal
+from cascade_rl.engines.generate import Prompt, Response, Sampling
 from cascade_rl.errors import DataError, EndpointError, EvaluationError
 from cascade_rl.evaluation.arena import (
     Battle,
@@ -27,6 +29,7 @@ from cascade_rl.evaluation.arena import (
     read_answers,
     verdict_in,
 )
+from cascade_rl.evaluation.arena.answers import answers_to
 from cascade_rl.evaluation.arena.rating import (
     logistic_fit,
     report_of,
@@ -34,6 +37,7 @@ from cascade_rl.evaluation.arena.rating import (
     styled_rate,
     win_rate,
 )
+from cascade_rl.types import Message, Preference, Problem
 from tests.data.chat_server import Answers, ChatServer, chat_server
 
 SHOWN = re.compile(r"BEGIN ANSWER OF A\nquality (-?\d+).*BEGIN ANSWER OF B\nquality (-?\d+)", re.S)
@@ -106,6 +110,49 @@ def test_a_judge_that_likes_a_place_a_little_keeps_the_rate(tmp_path: Path) -> N
     assert report_of(found).rate.mean == pytest.approx((3 + 1) / 6)
 
 
+# --- a model's answers ------------------------------------------------------------------------
+
+
+class Echo:
+    """A `Generator` that says the question again, and counts what it was asked."""
+
+    name, digest = "echo", "0" * 16
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> Iterator[Response]:
+        for index, prompt in enumerate(prompts):
+            text = prompt.messages[-1].content
+            self.asked.append(text)
+            yield Response(index, 0, f"on {text}", "stop", 2)
+
+
+def question(text: str, uid: str = "q1") -> Problem:
+    return Problem(uid, "chat", (Message("user", text),), Preference(), "arena")
+
+
+def test_an_answer_is_not_taken_for_another_question_of_the_same_id(tmp_path: Path) -> None:
+    path, model = tmp_path / "answers.jsonl", Echo()
+    protocol = BenchmarkConfig(name="arena", file="questions.jsonl")
+    for text in ("cats", "dogs", "cats", "dogs"):
+        found = answers_to(model, [question(text)], protocol, path)
+        assert found == {"q1": f"on {text}"}
+    assert model.asked == ["cats", "dogs"]
+
+
+def test_an_answer_without_the_key_of_its_question_is_asked_for_again(tmp_path: Path) -> None:
+    path, model = tmp_path / "answers.jsonl", Echo()
+    old = {"uid": "q1", "finish": "stop", "messages": [{"role": "assistant", "content": "old"}]}
+    path.write_text(json.dumps(old) + "\n")
+    protocol = BenchmarkConfig(name="arena", file="questions.jsonl")
+    told: list[tuple[int, int]] = []
+    questions = [question("cats"), question("dogs", "q2")]
+    found = answers_to(model, questions, protocol, path, lambda *done: told.append(done))
+    assert found == {"q1": "on cats", "q2": "on dogs"}
+    assert told == [(0, 0), (1, 1), (2, 2)]
+
+
 # --- what is not judged -----------------------------------------------------------------------
 
 
@@ -165,6 +212,31 @@ def test_what_was_judged_is_not_asked_again(tmp_path: Path) -> None:
     assert len(server.requests) == 8
     again, server = judged_by(by_quality, given, tmp_path)
     assert again == first and not server.requests
+
+
+@pytest.mark.parametrize(
+    ("content", "finish", "judged"),
+    [
+        ("<think>maybe [[A>>B]] at first sight", "length", False),
+        ("<think>maybe [[A>>B]] at first sight", "stop", False),
+        ("maybe [[A>>B]] at first sight", "length", False),
+        ("<think>maybe [[A>>B]]</think>I cannot say.", "stop", False),
+        ("<think>maybe [[A>>B]]</think>No: [[A=B]]", "stop", True),
+    ],
+)
+def test_a_verdict_is_read_from_an_answer_that_is_whole_and_never_from_a_thought(
+    content: str, finish: str, judged: bool, tmp_path: Path
+) -> None:
+    def odd(body: Mapping[str, Any]) -> dict[str, Any]:
+        if "Question 0?" not in body["messages"][-1]["content"]:
+            return by_quality(body)
+        return {"message": {"role": "assistant", "content": content}, "finish_reason": finish}
+
+    found, server = judged_by(odd, battles(*range(1, 31)), tmp_path, tries=2)
+    verdicts = [game.verdict for game in found[0].games]
+    assert verdicts == (["A=B", "A=B"] if judged else [None, None])
+    assert len(server.requests) == 60 + (0 if judged else 2), "what is none is asked for again"
+    assert report_of(found).unjudged == (not judged)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def arena(
     style_control: Style = False,
     mode: Mode = None,
     max_new_tokens: MaxNewTokens = None,
-    limit: Annotated[int | None, typer.Option(help="first questions only")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="first questions only")] = None,
     endpoint: answering.Endpoint = "",
     api_key_env: answering.KeyVariable = "",
     ask_mode: answering.Asking = AskMode.TEMPLATE,
@@ -60,7 +60,7 @@ def arena(
     Stop it and run the same command again: it goes on where it stopped.
     """
     from cascade_rl.data.sft.endpoint import Settings, api_key
-    from cascade_rl.evaluation.arena import Judge, battles_of, read_answers
+    from cascade_rl.evaluation.arena import Judge, battles_of, named_as_published, read_answers
     from cascade_rl.evaluation.arena.rating import report_of
     from cascade_rl.evaluation.suite import entry_named
 
@@ -68,8 +68,8 @@ def arena(
     given = {"mode": mode, "max_new_tokens": max_new_tokens}
     settings = {name: value for name, value in given.items() if value is not None}
     protocol = protocol_of({**entry.benchmark(str(questions)).model_dump(), **settings})
-    problems = entry.read(str(questions))[:limit]
-    prompts = {str(p.extra["source_id"]): p.prompt[-1].content for p in problems}
+    problems = named_as_published(entry.read(str(questions))[:limit], questions)
+    prompts = {name: problem.prompt[-1].content for name, problem in problems.items()}
     known = read_answers(baseline)
     list(battles_of(prompts, dict.fromkeys(prompts, ""), known))  # what it lacks is said first
     asked = answering.Asked(endpoint, api_key_env, ask_mode, concurrency, tries, timeout_s)
@@ -89,7 +89,7 @@ def arena(
 def _answers(
     model: str,
     asked: answering.Asked,
-    problems: list[Problem],
+    problems: dict[str, Problem],
     protocol: BenchmarkConfig,
     out: Path,
 ) -> dict[str, str]:
@@ -106,8 +106,8 @@ def _answers(
         drawn = protocol.model_dump(mode="json", exclude={"name", "file", "k", "greedy"})
         digest = digest_json([drawn, generator.digest])[:12]
         path = out / f"arenahard-answers-{digest}.jsonl"
-        found = answers_to(generator, problems, protocol, path, report)
-        return {str(p.extra["source_id"]): found[p.id] for p in problems}
+        found = answers_to(generator, list(problems.values()), protocol, path, report)
+        return {name: found[problem.id] for name, problem in problems.items()}
 
 
 def _judged(battles: list[Battle], judge: Judge, server: Settings, out: Path) -> list[Judged]:

@@ -10,9 +10,10 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -137,25 +138,29 @@ def swe(
 
     Stop it and run the same command again: it goes on where it stopped.
     """
+    served = Embedding(embedding_endpoint, embedding_model, embedding_key_env, embedding_input_type)
     settings = {
         "shows": files.value, "noise": noise, "rollouts": rollouts, "top_k": top_k,
-        "retrieval": _retrieval_name(retrieval, embedding_endpoint, embedding_model),
+        "retrieval": _retrieval_name(retrieval, served),
         "prompt_tokens": prompt_tokens, "candidates": k, "tests": reproductions,
         "suffixes": tuple(suffix or (".py",)), "mode": mode and mode.value, "seed": seed,
+        "counted_by": _counted_by(tokenizer),
     }  # fmt: skip
     sampling = (temperature, top_p, 0, max_new_tokens, seed)
-    served = (embedding_endpoint, embedding_model, embedding_key_env, embedding_input_type)
     found = _instances(issues, repos, limit)
     runners = () if vote_only else _runners(workers, seconds, memory_mb, library or [])
     wanted = Wanted(found, out, settings, runners, sampling, yarn_factor, tokenizer, leave_unfit)
     server = answering.Asked(endpoint, api_key_env, ask_mode, concurrency, tries, timeout_s)
-    return _run(model, server, wanted, Embedding(*served), as_json=as_json)
+    return _run(model, server, wanted, served, as_json=as_json)
 
 
 def _instances(issues: Path, repos: Path, limit: int | None) -> list[Instance]:
     from cascade_rl.evaluation.swe.instances import read_instances
 
     return read_instances(issues, repos)[:limit]
+
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,22 +187,24 @@ class Wanted:
     leave_unfit: bool
 
 
-def _retrieval_name(retrieval: Retrieval, url: str, model: str) -> str:
+def _retrieval_name(retrieval: Retrieval, server: Embedding) -> str:
     """What a row's key covers of the retriever. Raises ConfigError for options that do not go
     together."""
     from cascade_rl.errors import ConfigError
 
     wanted = retrieval == Retrieval.EMBEDDINGS
-    if bool(url) != wanted or bool(model) != wanted:
+    if bool(server.url) != wanted or bool(server.model) != wanted:
         raise ConfigError(
-            f"--retrieval is {retrieval.value}, --embedding-endpoint {url!r} and "
-            f"--embedding-model {model!r}",
+            f"--retrieval is {retrieval.value}, --embedding-endpoint {server.url!r} and "
+            f"--embedding-model {server.model!r}",
             hint="name both, or neither:  --retrieval embeddings --embedding-endpoint URL "
             "--embedding-model NAME",
         )
     if retrieval == Retrieval.NONE:
         return ""
-    return model if retrieval == Retrieval.EMBEDDINGS else retrieval.value
+    if retrieval != Retrieval.EMBEDDINGS:
+        return retrieval.value
+    return server.model + (" with input_type" if server.typed else "")
 
 
 def _runners(
@@ -242,13 +249,14 @@ def _run(
             ) as generator,
             Journal(out / "answers.jsonl") as journal,
             _retriever(wanted, embedding) as retrieve,
-            progress(len(wanted.instances)) as report,
+            _bars() as report,
         ):  # fmt: skip
             answers = Answers(generator, Sampling(*wanted.sampling), journal, stretch)
             means = Means(answers, wanted.runners, retrieve, _count(wanted.tokenizer))
             summary = run_swe(
                 wanted.instances, means, settings, out,
-                leave_unfit=wanted.leave_unfit, progress=lambda done, total: report(done, done),
+                leave_unfit=wanted.leave_unfit,
+                progress=partial(report, "repaired"), checking=partial(report, "looked at"),
             )  # fmt: skip
     except KeyboardInterrupt:
         print(f"stopped; what is done is kept in {out}. Run the same command to go on.",
@@ -280,6 +288,22 @@ def _stretch(model: str, server: answering.Asked, wanted: Wanted) -> float:
 
 
 @contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Takes (step, issues done, of so many); every step has a bar of its own, one at a time."""
+    with ExitStack() as shown:
+        bars: dict[str, Callable[[int, int], None]] = {}
+
+        def report(step: str, done: int, total: int) -> None:
+            if step not in bars:
+                shown.close()
+                print(f"{total - done} of {total} issues to be {step}", file=sys.stderr)
+                bars[step] = shown.enter_context(progress(total))
+            bars[step](done, done)
+
+        yield report
+
+
+@contextmanager
 def _retriever(wanted: Wanted, embedding: Embedding) -> Iterator[Retriever | None]:
     from cascade_rl.data.sft.endpoint import api_key
     from cascade_rl.data.sft.journal import Journal
@@ -294,6 +318,16 @@ def _retriever(wanted: Wanted, embedding: Embedding) -> Iterator[Retriever | Non
     )
     with Journal(wanted.out / "embeddings.jsonl") as journal:
         yield EmbeddingRetriever(server, journal)
+
+
+def _counted_by(tokenizer: str) -> str:
+    """What a row's key covers of who counts tokens; a missing tokenizer is said by `_count`."""
+    from cascade_rl.digests import digest_file, digest_json
+
+    if tokenizer == ESTIMATE:
+        return "estimate"
+    paths = [Path(tokenizer) / name for name in TOKENIZER_FILES]
+    return digest_json([path.is_file() and digest_file(path) for path in paths])[:16]
 
 
 def _count(tokenizer: str) -> Callable[[str], int]:

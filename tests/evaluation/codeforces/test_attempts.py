@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from cascade_rl.config import ChatConfig
 from cascade_rl.errors import CascadeError, DataError, EvaluationError
+from cascade_rl.evaluation.answers import answers_file
 from cascade_rl.evaluation.benchmarks import sample_to_json
 from cascade_rl.evaluation.codeforces.attempts import Attempts, read_attempts
+from cascade_rl.evaluation.suite import SUITE
 from cascade_rl.types import Sample, Signals, failed, unjudged
 from tests.evaluation.helpers import samples
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def lines(path: Path, rows: Sequence[object]) -> Path:
@@ -124,3 +131,18 @@ def test_a_torn_line_and_a_missing_file_are_said(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="not UTF-8"):
         read_attempts([path])
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/evaluation.md", "docs/codeforces.md"])
+def test_the_command_that_is_documented_takes_answers_to_contests_and_no_others(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    [pattern] = re.findall(r"^cascade codeforces \S+ (evaluations/\S+)", text, re.MULTILINE)
+    folder, chat = Path("evaluations"), ChatConfig()
+    files = {
+        entry.name: answers_file(folder, entry.benchmark("f"), chat, "0" * 16)
+        for entry in SUITE.values()
+        if entry.scored_by not in ("pairs", "swe")
+    }
+    taken = {name for name, file in files.items() if fnmatch.fnmatch(str(file), pattern)}
+    assert taken == {"livecodebench_pro_25q1"}
+    assert "evaluations/*.jsonl" not in text

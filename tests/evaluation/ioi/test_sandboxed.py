@@ -229,6 +229,20 @@ def test_a_checker_that_does_not_work_is_named_before_anything_starts(
         judge.refuse(task, "python")
 
 
+@pytest.mark.parametrize(
+    ("number", "test", "score"),
+    [("9", "samples/1", "0"), ("100", "tests/1-1", "0.5"), ("8", "tests/2-1", "0")],
+)
+def test_a_checker_that_gives_the_jurys_own_answer_less_than_1_is_named_before_anything_starts(
+    number: str, test: str, score: str, judge: SandboxJudge, tmp_path: Path
+) -> None:
+    text = f"print({score} if open('input.txt').read().strip() == '{number}' else 1)"
+    task = partial(tmp_path, "check.py", text)
+    said = f"gives the jury's own answer to test {test} {score}; expected 1"
+    with pytest.raises(DataError, match=said):
+        judge.refuse(task, "python")
+
+
 def test_a_checker_that_does_not_compile_is_named_before_anything_starts(
     compiling: SandboxJudge, tmp_path: Path
 ) -> None:

@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from cascade_rl.evaluation.swe.answers import Answers
 from cascade_rl.evaluation.swe.execute import Runner
 from cascade_rl.evaluation.swe.instances import Instance, read_instances
 from cascade_rl.evaluation.swe.results import rows_in
-from cascade_rl.evaluation.swe.run import run_swe
+from cascade_rl.evaluation.swe.run import Progress, run_swe
 from cascade_rl.evaluation.swe.settings import Means, Settings
+from cascade_rl.sandbox.base import Limits, Outcome, Program, Sandbox
 from tests.evaluation.swe.answering import QUALITIES, RESOLVED, Scripted, scripted
 from tests.evaluation.swe.repositories import SPECS, git, write_rows
 from tests.evaluation.swe.settings import SETTINGS
@@ -36,11 +38,15 @@ def run(
     settings: Settings = SETTINGS,
     leave_unfit: bool = False,
     at_once: int = 16,
+    checking: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     with Journal(out / "answers.jsonl") as journal:
         means = Means(Answers(model or scripted(), Sampling(), journal), tuple(runners))
-        found = run_swe(instances, means, settings, out, leave_unfit=leave_unfit, at_once=at_once)
+        found = run_swe(
+            instances, means, settings, out,
+            leave_unfit=leave_unfit, at_once=at_once, checking=checking,
+        )  # fmt: skip
     assert json.loads(json.dumps(found)) == json.loads((out / "summary.json").read_text())
     return dict(found)
 
@@ -220,6 +226,16 @@ def test_other_settings_make_other_rows(
     assert len(model.given) == 4  # another prompt is another question
 
 
+def test_files_of_samples_that_were_more_are_removed(
+    instances: list[Instance], tmp_path: Path
+) -> None:
+    folder = tmp_path / "candidates"
+    for count in (4, 2):
+        run(instances[:1], tmp_path, [], None, replace(SETTINGS, candidates=count, tests=0))
+        (folder / "notes.jsonl").touch()
+    assert sorted(p.name for p in folder.iterdir()) == ["00.jsonl", "01.jsonl", "notes.jsonl"]
+
+
 def test_an_output_that_another_command_writes_is_refused(
     instances: list[Instance], tmp_path: Path
 ) -> None:
@@ -327,6 +343,75 @@ def test_issues_that_cannot_be_judged_can_be_left_out_and_are_never_wrong(
     assert list(summary["not_judged"]) == [instances[1].id]
     assert summary["issues"] == 1 and summary["resolved"] == 1.0
     assert [row["instance_id"] for row in lines(tmp_path / "predictions.jsonl")] == [some[1].id]
+
+
+@dataclass
+class Watched:
+    """A sandbox that does something before every program, and counts them."""
+
+    sandbox: Sandbox
+    before: Callable[[int], Outcome | None] = lambda runs: None
+    runs: int = 0
+
+    @property
+    def tier(self) -> str:
+        return self.sandbox.tier
+
+    @property
+    def refusal(self) -> str:
+        return self.sandbox.refusal
+
+    def missing(self, language: Any) -> str:
+        return self.sandbox.missing(language)
+
+    def run(self, program: Program, limits: Limits, wanted: Any = None) -> Outcome:
+        self.runs += 1
+        return self.before(self.runs) or self.sandbox.run(program, limits)
+
+
+def test_what_was_found_of_an_issue_is_kept_whether_it_can_be_judged_or_not(
+    instances: list[Instance], repos: Path, runner: Runner, tmp_path: Path
+) -> None:
+    some = [*spoiled(instances, repos)[:3], instances[4]]
+    first, second = Watched(runner.sandbox), Watched(runner.sandbox)
+    with pytest.raises(EvaluationError) as caught:
+        run(some, tmp_path, [replace(runner, sandbox=first)])
+    assert first.runs > 4
+    with pytest.raises(EvaluationError) as again:
+        run(some, tmp_path, [replace(runner, sandbox=second)])
+    assert str(again.value) == str(caught.value) and second.runs == 0
+
+
+def test_every_sandbox_looks_at_issues_and_says_how_far_it_is(
+    instances: list[Instance], runner: Runner, tmp_path: Path
+) -> None:
+    """The first program of each waits for the first of the other."""
+    both = threading.Barrier(2, timeout=30)
+
+    def meet(runs: int) -> None:
+        if runs == 1:
+            both.wait()
+
+    runners = [replace(runner, sandbox=Watched(runner.sandbox, meet)) for _ in range(2)]
+    told: list[tuple[int, int]] = []
+    some = [replace(each, fail_to_pass=each.pass_to_pass) for each in instances[:3]]
+    with pytest.raises(EvaluationError, match="3 of 3 issues cannot be judged here") as caught:
+        run(some, tmp_path, runners, checking=lambda *done: told.append(done))
+    assert told == [(n, 3) for n in range(4)]
+    places = [str(caught.value).index(each.id) for each in some]
+    assert places == sorted(places)
+
+
+def test_a_sandbox_that_fails_and_a_repository_that_is_not_there_say_nothing_for_good(
+    instances: list[Instance], runner: Runner, tmp_path: Path
+) -> None:
+    broken = Watched(runner.sandbox, lambda runs: Outcome("infra", (), "it ended"))
+    with pytest.raises(EvaluationError, match="the sandbox did not run a program: it ended"):
+        run(instances[:1], tmp_path, [replace(runner, sandbox=broken)])
+    away = replace(instances[0], repo=tmp_path)
+    with pytest.raises(EvaluationError, match="git rev-parse failed"):
+        run([away], tmp_path, [runner])
+    assert run(instances[:1], tmp_path, [runner])["not_judged"] == {}
 
 
 def test_where_nothing_is_judged_a_patch_that_cannot_be_read_only_hides_recall(

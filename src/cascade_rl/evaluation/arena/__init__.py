@@ -2,7 +2,8 @@
 
 Two rules. Every question is judged twice, with the answers swapped, and counts only where both
 games have a verdict, so that a judge's liking for a place cancels. And a verdict is one of five
-labels, once; what has none is asked for again, and then is *not judged*: left out and counted,
+labels, once, in a reply that came to its end: what a thought says is none, and neither is what
+was cut off. A reply without one is asked for again, and then is *not judged*: left out and counted,
 never a loss. The judge is any OpenAI-compatible server, and what it said is in the journal.
 
 Source: arXiv 2406.11939; the judge's prompt is in our words, its labels and steps are theirs.
@@ -16,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cascade_rl.chat import answer_part
+from cascade_rl.chat import answer_part, has_open_thought
 from cascade_rl.data.fields import shown
 from cascade_rl.data.files import Unreadable, raw_rows
 from cascade_rl.data.sft.endpoint import Ask, Endpoint, Reply, Report
 from cascade_rl.errors import DataError, EvaluationError
-from cascade_rl.types import Message
+from cascade_rl.types import Message, Problem
 
 Label = Literal["A>>B", "A>B", "A=B", "B>A", "B>>A"]
 Place = Literal["A", "B"]
@@ -167,7 +168,9 @@ def _verdict(endpoint: Endpoint, judge: Judge, battle: Battle, place: Place, att
     found = endpoint.answer(_ask(judge, battle, place, attempt))
     if not isinstance(found, Reply):
         return Game(place, None, f"{found.reason}: {found.detail}"[:300])
-    verdict = verdict_in(found.content)
+    if found.finish == "length" or has_open_thought(found.content):
+        return Game(place, None, f"cut off before its verdict: ...{found.content[-200:]}")
+    verdict = verdict_in(answer_part(found.content))
     return Game(place, verdict, "" if verdict else f"no verdict: ...{found.content[-200:]}")
 
 
@@ -226,6 +229,25 @@ def _answer(raw: Any) -> tuple[str, str] | None:
         case _:
             return None
     return (name, text) if isinstance(text, str) else None
+
+
+def named_as_published(problems: Iterable[Problem], path: Path) -> dict[str, Problem]:
+    """The questions by the id that the baseline's answers have, too.
+
+    Raises DataError for a question without one, as rows of our own shape may be.
+    """
+    found: dict[str, Problem] = {}
+    for problem in problems:
+        name = problem.extra.get("source_id")
+        if name is None:
+            raise DataError(
+                f"{path}: {problem.id} has no id of its source; expected the question_id or uid by "
+                "which the baseline's answers are found",
+                hint="give the question.jsonl that ArenaHard publishes, or add source_id to "
+                "each row's extra_info",
+            )
+        found[str(name)] = problem
+    return found
 
 
 def battles_of(

@@ -16,8 +16,9 @@ from cascade_rl.errors import DataError, EvaluationError
 from cascade_rl.evaluation.benchmarks import sample_from_json
 
 HINT = (
-    "expected what  cascade eval  keeps (evaluations/*.jsonl), an evaluation of a run "
-    '(stages/NAME/evaluations/*.jsonl), or JSON lines of {"problem_id": "2085A", "score": 1}'
+    "expected what  cascade eval  keeps (evaluations/BENCHMARK-*.jsonl), an evaluation of a run "
+    "(stages/NAME/evaluations/BENCHMARK-*.jsonl), or JSON lines of "
+    '{"problem_id": "2085A", "score": 1}'
 )
 AGAIN = "evaluate it again; what was not judged is not wrong"
 _GREEDY = -1

@@ -35,7 +35,8 @@ class SandboxJudge:
         """Raise, before anything is generated, where this problem cannot be judged here.
 
         ConfigError for what the machine lacks or a language that the problem does not take,
-        DataError for a checker that does not compile or does not take the jury's own answer.
+        DataError for a checker that does not compile or does not give the jury's own answer, to a
+        sample and to the first test of every subtask, the full score.
         """
         if language not in task.languages:
             raise ConfigError(
@@ -54,11 +55,22 @@ class SandboxJudge:
             if why := self.sandbox.missing(one):
                 raise ConfigError(f"{task.name} needs {one}, and {why}", hint="apt install g++")
         if isinstance(checker, CheckerProgram):
-            test = (*task.samples, *task.subtasks[0].tests)[0]
-            try:
-                self._checked(task, checker, test, test.answer.read_bytes())
-            except EvaluationError as error:
-                raise DataError(error.message, hint=error.hint) from None
+            tests = (*task.samples[:1], *(subtask.tests[0] for subtask in task.subtasks))
+            for test in {test.name: test for test in tests}.values():
+                self._refuse_checker(task, checker, test)
+
+    def _refuse_checker(self, task: Task, checker: CheckerProgram, test: Test) -> None:
+        try:
+            score = self._checked(task, checker, test, test.answer.read_bytes())
+        except EvaluationError as error:
+            raise DataError(error.message, hint=error.hint) from None
+        if score != 1:
+            raise DataError(
+                f"checker {checker.name} of {task.name} gives the jury's own answer to test "
+                f"{test.name} {score:g}; expected 1",
+                hint="see that it reads answer.txt and output.txt as docs/ioi.md says, and that "
+                "the test's files belong together",
+            )
 
     def results(
         self, task: Task, source: str, language: Language, tests: Sequence[Test]

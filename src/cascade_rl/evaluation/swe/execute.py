@@ -11,15 +11,21 @@ nothing.
 from __future__ import annotations
 
 import json
+import queue
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from cascade_rl.digests import digest_json
 from cascade_rl.errors import DataError, EvaluationError
 from cascade_rl.evaluation.swe.repository import MAX_FILE, Files
 from cascade_rl.sandbox.base import Limits, Program, Sandbox
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 LIBRARIES = ".libraries"
 """The folder, beside the repository's files, in which libraries are; no edit reaches it."""
@@ -96,6 +102,34 @@ class Runner:
             if len(outcome.results) < len(left):
                 found.append(("", f"{outcome.status}: {outcome.reason}"))
         return found
+
+
+def on_runners(
+    work: Callable[[Item, Runner | None], Found], items: Iterable[Item], runners: Sequence[Runner]
+) -> Iterator[tuple[int, Found]]:
+    """The place of every item and what `work` found of it, as they end.
+
+    As many at a time as there are runners; without any, one at a time, and `work` gets None. What
+    it raises ends all: what runs then is waited for, the rest is not begun.
+    """
+    free: queue.SimpleQueue[Runner | None] = queue.SimpleQueue()
+    for each in runners or (None,):
+        free.put(each)
+
+    def one(item: Item) -> Found:
+        runner = free.get()
+        try:
+            return work(item, runner)
+        finally:
+            free.put(runner)
+
+    with ThreadPoolExecutor(max(len(runners), 1)) as threads:
+        places = {threads.submit(one, item): place for place, item in enumerate(items)}
+        try:
+            for ended in as_completed(places):
+                yield places[ended], ended.result()
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def library_files(folders: Iterable[Path]) -> dict[str, str]:

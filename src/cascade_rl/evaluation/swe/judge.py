@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cascade_rl.data.sft.swe_parts import golden_files
-from cascade_rl.errors import DataError
 from cascade_rl.evaluation.swe.execute import Runner
 from cascade_rl.evaluation.swe.instances import Instance
 from cascade_rl.evaluation.swe.repository import Files, after_patch, read_files, touched
@@ -57,12 +56,10 @@ def golden_of(instance: Instance, files: Files) -> tuple[str, ...]:
 def why_unfit(instance: Instance, runner: Runner | None) -> str:
     """Why an issue cannot be judged; empty where it can.
 
-    Without a runner only its repository is looked at.
+    Without a runner only its repository is looked at. Raises DataError where that cannot be read,
+    EvaluationError where the sandbox does not work: neither says anything of the issue.
     """
-    try:
-        files = read_files(instance.repo, instance.base_commit)
-    except DataError as error:
-        return error.message
+    files = read_files(instance.repo, instance.base_commit)
     if runner is None:
         return ""
     try:

@@ -6,17 +6,15 @@ batches are full; what is run afterwards needs no model.
 
 from __future__ import annotations
 
-import queue
 import random
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from cascade_rl.data.sources.swe import repair_prompt
 from cascade_rl.engines.generate import Prompt, Response
 from cascade_rl.evaluation.swe.edits import Candidate, read_candidate
-from cascade_rl.evaluation.swe.execute import Runner
+from cascade_rl.evaluation.swe.execute import Runner, on_runners
 from cascade_rl.evaluation.swe.instances import Instance
 from cascade_rl.evaluation.swe.judge import failures, golden_of
 from cascade_rl.evaluation.swe.localize import (
@@ -165,21 +163,9 @@ def _validated(
     repairs: Sequence[Repair], scripts: Sequence[Sequence[Response]], runners: Sequence[Runner]
 ) -> list[Row]:
     """The rows, in order; as many at a time as there are runners."""
-    free: queue.SimpleQueue[Runner] = queue.SimpleQueue()
-    for runner in runners:
-        free.put(runner)
-
-    def validate(repair: Repair, responses: Sequence[Response]) -> Row:
-        if not runners:
-            return _row(repair, responses, None)
-        runner = free.get()
-        try:
-            return _row(repair, responses, runner)
-        finally:
-            free.put(runner)
-
-    with ThreadPoolExecutor(max(len(runners), 1)) as threads:
-        return list(threads.map(validate, repairs, scripts))
+    given = list(zip(repairs, scripts, strict=True))
+    rows = dict(on_runners(lambda one, runner: _row(*one, runner), given, runners))
+    return [rows[place] for place in range(len(given))]
 
 
 def _row(repair: Repair, responses: Sequence[Response], runner: Runner | None) -> Row:

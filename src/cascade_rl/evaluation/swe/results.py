@@ -89,13 +89,18 @@ def rows_in(out: Path) -> Iterator[Rows]:
 def write_predictions(out: Path, name: str, rows: Sequence[Row]) -> None:
     """`predictions.jsonl` with the pipeline's pick, `candidates/NN.jsonl` with every sample.
 
-    Each line has SWE-bench's three keys; where there is no patch it is empty.
+    Each line has SWE-bench's three keys; where there is no patch it is empty. Files of samples
+    that an earlier command with a larger k left are removed.
     """
     picked = {row["instance_id"]: _patch(row, row["chosen"]) for row in rows}
     _write_file(out / PREDICTIONS, name, picked)
     folder = out / "candidates"
     folder.mkdir(exist_ok=True)
-    for place in range(max((len(row["candidates"]) for row in rows), default=0)):
+    count = max((len(row["candidates"]) for row in rows), default=0)
+    for path in folder.glob("*.jsonl"):
+        if path.stem.isdecimal() and int(path.stem) >= count:
+            path.unlink()
+    for place in range(count):
         each = {row["instance_id"]: _patch(row, place) for row in rows}
         _write_file(folder / f"{place:02d}.jsonl", name, each)
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from cascade_rl.digests import digest_json
-from cascade_rl.errors import ConfigError, EvaluationError
+from cascade_rl.errors import ConfigError, DataError, EvaluationError
+from cascade_rl.evaluation.swe.execute import Runner, on_runners
 from cascade_rl.evaluation.swe.instances import Instance
 from cascade_rl.evaluation.swe.judge import why_unfit
 from cascade_rl.evaluation.swe.pipeline import solve
@@ -45,19 +46,21 @@ def run_swe(
     leave_unfit: bool = False,
     at_once: int = AT_ONCE,
     progress: Progress = lambda done, total: None,
+    checking: Progress = lambda done, total: None,
 ) -> Mapping[str, Any]:
     """Repair every issue, into `out`; what `summary.json` then holds.
 
     Issues that cannot be judged are named in an EvaluationError before anything is asked; with
-    `leave_unfit` they are named in the summary and left out. Raises what the generator raises,
-    and OutputError where the directory cannot be written.
+    `leave_unfit` they are named in the summary and left out. `checking` is told how many were
+    looked at, and `progress` then how many are done. Raises what the generator raises, and
+    OutputError where the directory cannot be written.
     """
     _check_golden(instances, settings)
     with rows_in(out) as rows:
         ran = means.runners[0].digest if means.runners else ""
         asked = [VERSION, means.answers.digest, asdict(settings), ran]
         keys = {i.id: digest_json([*asked, i.digest])[:32] for i in instances}
-        unfit = _unfit([i for i in instances if keys[i.id] not in rows], means, ran)
+        unfit = _unfit([i for i in instances if keys[i.id] not in rows], means, ran, checking)
         if unfit and not leave_unfit:
             raise _cannot_judge(unfit, len(instances))
         fit = [instance for instance in instances if instance.id not in unfit]
@@ -84,18 +87,35 @@ def _check_golden(instances: Sequence[Instance], settings: Settings) -> None:
         )
 
 
-def _unfit(instances: Sequence[Instance], means: Means, ran: str) -> dict[str, str]:
-    """Why issues cannot be judged, by id. One that was found fit is not tried again."""
+def _unfit(
+    instances: Sequence[Instance], means: Means, ran: str, checking: Progress
+) -> dict[str, str]:
+    """Why issues cannot be judged, by id, in order. What was found of one is kept as it is found;
+    where its repository could not be read, or the sandbox did not work, nothing was."""
     journal = means.answers.journal
-    found = {}
-    for instance in instances:
-        key = digest_json([VERSION, "fit", instance.digest, ran])
-        if key not in journal:
-            if why := why_unfit(instance, means.runners[0] if means.runners else None):
-                found[instance.id] = why
-            else:
-                journal.put(key, {"fit": instance.id})
-    return found
+    keys = [digest_json([VERSION, "fit", instance.digest, ran]) for instance in instances]
+    known = [journal.get(key) for key in keys]
+    left = [place for place, values in enumerate(known) if values is None]
+    reasons = {place: values.get("why", "") for place, values in enumerate(known) if values}
+    if left:
+        checking(len(reasons), len(instances))
+    looked = on_runners(_looked_at, [instances[place] for place in left], means.runners)
+    for place, (why, kept) in ((left[n], found) for n, found in looked):
+        if kept:
+            about = {"unfit" if why else "fit": instances[place].id}
+            journal.put(keys[place], about | ({"why": why} if why else {}))
+        reasons[place] = why
+        checking(len(reasons), len(instances))
+    return {each.id: reasons[place] for place, each in enumerate(instances) if reasons[place]}
+
+
+def _looked_at(instance: Instance, runner: Runner | None) -> tuple[str, bool]:
+    """Why an issue cannot be judged, and whether that is so for good: a repository that cannot be
+    read can be put right."""
+    try:
+        return why_unfit(instance, runner), True
+    except DataError as error:
+        return error.message, False
 
 
 def _cannot_judge(unfit: Mapping[str, str], total: int) -> EvaluationError:

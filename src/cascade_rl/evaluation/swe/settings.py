@@ -24,7 +24,8 @@ class Settings:
     """What changes a result, beside the model and how it samples.
 
     `prompt_tokens` bounds every prompt; `retrieval` names the retriever, empty for none, and
-    `rollouts` 0 asks no model where the fault is.
+    `rollouts` 0 asks no model where the fault is. `counted_by` says what counted tokens: "estimate"
+    or the digest of a tokenizer.
     """
 
     shows: Shows = "localized"
@@ -39,6 +40,7 @@ class Settings:
     suffixes: tuple[str, ...] = (".py",)
     mode: Mode | None = None
     seed: int = 0
+    counted_by: str = ""
 
     def __post_init__(self) -> None:
         if self.shows != "ground_truth" and not (self.rollouts or self.retrieval):
