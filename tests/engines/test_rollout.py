@@ -115,6 +115,20 @@ def test_overlong_exclude_leaves_statistics_and_loss(stage: Stage) -> None:
     assert found.advantages_G == pytest.approx((0.70711, -0.70711, 0.0), abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("overlong", "verdicts"), [("exclude", [right(), right(), wrong("no")]),
+                               ("zero", [wrong("no"), wrong("no"), right()])],
+)  # fmt: skip
+def test_a_batch_has_no_place_for_a_group_whose_truncation_leaves_no_gradient(
+    overlong: Any, verdicts: list[Verdict], stage: Stage
+) -> None:
+    found = learning_group(stage, overlong, verdicts, CUT)
+    assert found.mixed and found.advantages_G == (0.0, 0.0, 0.0)
+    config = rl_stage(filter=FilterConfig(kind="batch"))
+    batch = Batch()
+    assert rollout.admit(config, batch, [found]) == [] and batch.sampled == [found]
+
+
 def test_a_completion_not_judged_is_masked_and_not_wrong(stage: Stage) -> None:
     infra = Verdict(None, "infra", "ours")
     found = learning_group(stage, "zero", [right(), infra, wrong("no")], [False] * 3)
@@ -138,13 +152,15 @@ def test_zero_advantage_tokens_count_in_the_denominator_and_are_not_run(stage: S
 def test_batch_filtering_admits_mixed_groups_in_problem_order_within_bounded_rounds(
     stage: Stage,
 ) -> None:
-    refill = rl_stage(filter=FilterConfig(kind="batch", max_rounds=3), train_batch_size=6)
+    refill = rl_stage(
+        filter=FilterConfig(kind="batch", max_rounds=3), train_batch_size=6, overlong="mask_loss"
+    )
     batch = stage.collect(refill, 30)
     assert 1 <= batch.rounds <= 3
     assert all(group.mixed for group in batch.admitted)
     assert len(batch.admitted) <= 6
-    mixed = [group for group in batch.sampled if group.mixed]
-    assert batch.admitted == mixed[:6]
+    useful = [group for group in batch.sampled if group.teaches]
+    assert batch.admitted == useful[:6] and useful
     assert len(batch.sampled) > len(batch.admitted)
 
 

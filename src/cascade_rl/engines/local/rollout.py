@@ -44,6 +44,13 @@ class LearningGroup:
             return True
         return len(outcomes) > 1
 
+    @property
+    def teaches(self) -> bool:
+        """Whether outcomes differ among completions that are learned from: a truncated one that is
+        masked, or scored like a wrong one, makes a group mixed and its gradient nothing."""
+        pulls = zip(self.advantages_G, self.learns_G, strict=True)
+        return self.mixed and any(learned and advantage for advantage, learned in pulls)
+
 
 @dataclass
 class Batch:
@@ -178,21 +185,21 @@ def part_ends(count: int) -> list[int]:
 
 
 def round_size(config: StageConfig, batch: Batch) -> int:
-    """Problems to draw: what is missing over the share seen to be mixed so far."""
+    """Problems to draw: what is missing over the share seen to be of use so far."""
     missing = config.train_batch_size - len(batch.admitted)
     if not batch.sampled:
         return missing
-    mixed = sum(group.mixed for group in batch.sampled) / len(batch.sampled)
-    return min(config.train_batch_size, math.ceil(missing / max(mixed, MIN_MIXED_SHARE)))
+    share = sum(group.teaches for group in batch.sampled) / len(batch.sampled)
+    return min(config.train_batch_size, math.ceil(missing / max(share, MIN_MIXED_SHARE)))
 
 
 def admit(config: StageConfig, batch: Batch, found: Sequence[LearningGroup]) -> list[LearningGroup]:
     """Take a round's groups into the batch, in order, while there is room; returns those taken.
 
-    With `batch` filtering only groups of mixed outcome are.
+    With `batch` filtering only groups of mixed outcome, with a gradient, are.
     """
     batch.sampled += found
-    fitting = [g for g in found if g.mixed or config.filter.kind != "batch"]
+    fitting = [g for g in found if g.teaches or config.filter.kind != "batch"]
     taken = fitting[: config.train_batch_size - len(batch.admitted)]
     batch.admitted += taken
     return taken
