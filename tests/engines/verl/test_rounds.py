@@ -24,7 +24,8 @@ from tests.engines.verl.helpers import verl_job
 def group(place: int, mixed: bool) -> LearningGroup:
     signals = (Signals(right()), Signals(wrong("no") if mixed else right()))
     scored = ScoredGroup(Group(comma_problems(8)[place], None, ()), signals, (1.0, 0.0))
-    return LearningGroup(scored, (1,), (0.0, 0.0), (True, True))
+    advantages = (0.7, -0.7) if mixed else (0.0, 0.0)
+    return LearningGroup(scored, (1,), advantages, (True, True))
 
 
 def collected(
