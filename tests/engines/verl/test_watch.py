@@ -121,6 +121,7 @@ def test_half_a_line_waits_for_its_end(tmp_path: Path) -> None:
     ("log", "word"),
     [
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate", "micro_batch_tokens"),
+        ("torch.OutOfMemoryError: CUDA out of memory", "one whole row is the least"),
         ("ray.exceptions.ActorDiedError: The actor died unexpectedly", "died"),
         ("OSError: [Errno 28] No space left on device", "space"),
         ("nothing that anybody knows", ""),
