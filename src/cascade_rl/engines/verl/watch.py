@@ -70,7 +70,8 @@ def run(
             why = _watch(job, process, on_event, poll)
         finally:
             end_processes(mark)
-            process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel still holds it
+                process.wait(ENDING_S)
         seconds = time.monotonic() - began
     likely = cause(tail(job.log, 1000)) if why else ""
     return Outcome(f"{why}; {likely}" if likely else why, tail(job.log), seconds)
