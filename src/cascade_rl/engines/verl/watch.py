@@ -179,9 +179,8 @@ def marked(mark: str) -> list[int]:
 
 
 CAUSES = {
-    "out of memory": "a GPU's memory is full: lower verl.micro_batch_tokens, of which one whole row "
-    "is the least (max_prompt_tokens + max_new_tokens), or verl.gpu_memory, or set  "
-    "verl.offload=true",
+    "out of memory": "a GPU's memory is full: lower verl.micro_batch_tokens (one whole row is the "
+    "least: max_prompt_tokens + max_new_tokens) or verl.gpu_memory, or set  verl.offload=true",
     "No space left": "there is no space left on a disk",
     "in update_weights": "the trainer's weights did not reach the sampler",
     "Total available GPUs": "Ray has fewer GPUs to give than the stage asks for",
