@@ -30,6 +30,7 @@ from cascade_rl.config import (
     StageConfig,
     VerifierConfig,
 )
+from cascade_rl.presets.saving import saving
 
 K = 1024
 REWARD_MODEL_URL = "http://127.0.0.1:8001/score"  # ours: where `cascade serve-rm` answers
@@ -354,7 +355,7 @@ def _config(
         name=name,
         preset=name,
         model=model,
-        stages=stages,
+        stages=saving(stages),  # save_every is ours
         benchmarks=_benchmarks(if_mode),
         chat=ChatConfig(system="You are a helpful and harmless assistant."),  # section 3.1.2
     )
