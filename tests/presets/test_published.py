@@ -134,6 +134,11 @@ def test_a_stage_of_rl_saves_often_enough_to_go_on_from(preset: str, stage: str)
     assert found.save_every == (often if isinstance(found, StageConfig) else 50)
 
 
+@pytest.mark.parametrize("preset", TABLES)
+def test_no_stage_is_bound_to_an_engine(preset: str) -> None:
+    assert {stage.engine for stage in of(preset).stages} == {None}
+
+
 @pytest.mark.parametrize(("preset", "stage"), CELLS)
 def test_a_stage_has_the_values_of_its_column(preset: str, stage: str) -> None:
     found = of(preset).stage(stage)

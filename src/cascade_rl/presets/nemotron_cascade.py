@@ -149,7 +149,6 @@ def nemotron_cascade_reward_model() -> CascadeRLConfig:
                 train_batch_size=256,
                 learning_rate=2e-6,
                 optimizer=_adamw(),
-                engine="local",
                 max_tokens=16 * K,  # ours
             ),
         ),
@@ -177,7 +176,6 @@ def _sft(rates: tuple[float, float], steps: tuple[int, int]) -> tuple[SFTStageCo
             train_batch_size=256,
             learning_rate=rate,
             optimizer=optimizer,
-            engine="local",  # the cluster engine trains RL stages
             max_tokens=tokens,
         )
         for number, rate, count, tokens in zip((1, 2), rates, steps, (16 * K, 32 * K), strict=True)
