@@ -167,6 +167,25 @@ def test_tensor_parallel_divides_the_start_models_heads(
         check_cascade(config)
 
 
+@pytest.mark.usefixtures("seen_gpus")
+def test_a_stretched_benchmark_wants_a_gpu_where_the_command_is_typed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values: dict[str, Any] = {
+        "stages": [rl_stage(train_batch_size=8)],
+        "engine": "verl",
+        "verl": VerlConfig(ray_address="auto"),
+        "benchmarks": [{"name": "math", "file": "mini:math/val", "yarn_factor": 2.0}],
+    }
+    monkeypatch.setattr(checks, "_own_gpus", lambda: 0)
+    with pytest.raises(ConfigError, match=r"benchmark math has a yarn_factor") as error:
+        check_cascade(CascadeRLConfig(**values))
+    assert "yarn_factor: 1" in error.value.hint and "node with a GPU" in error.value.hint
+    check_cascade(CascadeRLConfig(**values, local={"device": "cpu"}))
+    monkeypatch.setattr(checks, "_own_gpus", lambda: 1)
+    check_cascade(CascadeRLConfig(**values))
+
+
 @pytest.mark.parametrize(
     ("stage", "rows", "message"),
     [

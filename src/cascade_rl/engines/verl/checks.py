@@ -63,6 +63,7 @@ def check_cascade(config: CascadeRLConfig) -> None:
         last[stage.family] = engine
     check_machine(config.verl, scorers)
     _check_heads(config)
+    _check_stretched(config)
     if config.verl.ray_address is not None and Path(config.model).is_dir():
         refuse_unshared(config.verl.ray_address, [Path(config.model).resolve()])
 
@@ -87,6 +88,20 @@ def _check_heads(config: CascadeRLConfig) -> None:
             "heads of keys; expected a divisor of the former that divides the latter or is a "
             "multiple of them",
             hint="--set verl.tensor_parallel=1,  or another divisor",
+        )
+
+
+def _check_stretched(config: CascadeRLConfig) -> None:
+    """Refuse benchmarks that only this process can answer where it would take processors."""
+    stretched = [one.name for one in config.benchmarks if one.yarn_factor > 1.0]
+    on_gpus = config.verl.platform == "cuda" and config.local.device != "cpu"
+    if stretched and on_gpus and not _own_gpus():
+        raise ConfigError(
+            f"benchmark {stretched[0]} has a yarn_factor, so that the process that starts the jobs "
+            "answers it, and there is no GPU here; expected one",
+            hint="start the command on a node with a GPU, or set  yarn_factor: 1  for the benchmark"
+            " (its answers then have to fit the model's context), or accept processors:  "
+            "--set local.device=cpu",
         )
 
 
