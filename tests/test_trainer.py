@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import signal
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +15,7 @@ from cascade_rl.engines.local.model import load_tokenizer
 from cascade_rl.errors import ConfigError
 from cascade_rl.mini.model import build_model
 from cascade_rl.sandbox.client import ZygoteSandbox
-from cascade_rl.store import Run
+from cascade_rl.store import Run, Store
 
 
 def config_of(folder: Path, domain: str = "math") -> CascadeRLConfig:
@@ -99,3 +103,43 @@ def test_pools_that_are_not_one_are_refused(folder: Path, spec: dict[str, list[i
     config = config_of(folder).model_copy(update={"engine": "verl"})
     with pytest.raises(ConfigError, match="expected one pool"):
         CascadedRLTrainer(cascade_config=config, resource_pool_manager=Pools(spec))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A store of nothing, in a process that SIGTERM does not end."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with Store(tmp_path / "out") as found:
+            yield found
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_for_a_save_and_the_second_stops_at_once(
+    number: signal.Signals, store: Store
+) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(one) for one in numbers]
+    with trainer.saving_on_interrupt(store):
+        signal.raise_signal(number)
+        assert store.stop.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert [signal.getsignal(one) for one in numbers] == before
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_of_the_trainer_can_be_ended_from_outside(store: Store) -> None:
+    ready, tell = os.pipe()
+    with trainer.saving_on_interrupt(store):
+        child = os.fork()
+        if not child:
+            os.write(tell, b"!")  # Python drops what arrives while it forks
+            time.sleep(30)
+            os._exit(0)
+        os.read(ready, 1)
+        os.kill(child, signal.SIGTERM)
+        _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM

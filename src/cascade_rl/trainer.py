@@ -60,7 +60,7 @@ class CascadedRLTrainer:
 
         `only` restricts it to stages or families; `resume` trains that stage or family and
         everything that depends on it again, keeping the old ones in `stages/replaced/`.
-        Raises KeyboardInterrupt after saving when interrupted.
+        Raises KeyboardInterrupt after saving when interrupted or told to end (SIGTERM).
         """
         refuse_weak_sandbox(self.config)
         engines = make_engines(self.config)
@@ -154,19 +154,26 @@ def refuse_weak_sandbox(config: CascadeRLConfig) -> None:
 
 @contextmanager
 def saving_on_interrupt(store: Store) -> Iterator[None]:
-    """The first Ctrl-C asks for a save at the end of the step, the second stops at once."""
+    """The first Ctrl-C or SIGTERM asks for a save after the step, the second stops at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    owner = os.getpid()
+
     def ask(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGTERM and os.getpid() != owner:  # a fork's: it is to end
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
         if store.stop.is_set():
             raise KeyboardInterrupt
         store.stop.set()
         store.tell("", {"kind": "stopping"})
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Done
 
 Cascade = Callable[..., Done]
@@ -105,7 +107,10 @@ def test_a_model_directory_is_evaluated_on_row_files(
     assert row["scores"]["math-val"]["n"] == 3
 
 
-def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(short_config: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_says_how_to_go_on_and_exits_130(
+    number: signal.Signals, short_config: Path, tmp_path: Path
+) -> None:
     output = tmp_path / "run"
     command = [
         sys.executable, "-m", "cascade_rl.cli", "run", str(short_config), "--output", str(output),
@@ -116,7 +121,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(short_config: Path, tmp_pa
         assert process.stdout
         for line in process.stdout:
             if line.startswith("sft: step"):
-                process.send_signal(signal.SIGINT)
+                process.send_signal(number)
                 break
         rest = process.stdout.read()
     assert process.returncode == 130

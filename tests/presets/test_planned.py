@@ -48,6 +48,17 @@ def test_a_preset_plans_by_its_name_with_its_rows_beside_it(
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
+def test_every_stage_of_a_preset_is_a_job_on_verl(name: str, folder: Path, cascade: Say) -> None:
+    config = PRESETS[name]()
+    write_all(config, folder)
+    status, out, err = cascade(
+        "run", name, "--output", folder / "out", "--engine", "verl", "--dry-run"
+    )
+    assert (status, err) == (0, "")
+    assert out.count("VERL_USE_EXTERNAL_MODULES=") == len(config.stages)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_what_init_prints_plans_from_a_start_model(name: str, folder: Path, cascade: Say) -> None:
     config = PRESETS[name]()
     write_all(config, folder)

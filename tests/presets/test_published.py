@@ -127,6 +127,19 @@ def test_the_stages_are_the_papers_in_order_from_its_model(preset: str) -> None:
 
 
 @pytest.mark.parametrize(("preset", "stage"), CELLS)
+def test_a_stage_of_rl_saves_often_enough_to_go_on_from(preset: str, stage: str) -> None:
+    """Values of ours: a stage of 26 steps at the default would save at its end alone."""
+    found = of(preset).stage(stage)
+    often = 5 if found.total_training_steps <= 100 else 10
+    assert found.save_every == (often if isinstance(found, StageConfig) else 50)
+
+
+@pytest.mark.parametrize("preset", TABLES)
+def test_no_stage_is_bound_to_an_engine(preset: str) -> None:
+    assert {stage.engine for stage in of(preset).stages} == {None}
+
+
+@pytest.mark.parametrize(("preset", "stage"), CELLS)
 def test_a_stage_has_the_values_of_its_column(preset: str, stage: str) -> None:
     found = of(preset).stage(stage)
     keys = RL if isinstance(found, StageConfig) else SFT

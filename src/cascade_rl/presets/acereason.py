@@ -24,6 +24,7 @@ from cascade_rl.config import (
     StageConfig,
     UntilConfig,
 )
+from cascade_rl.presets.saving import saving
 
 K = 1024
 UNFLAGGED = ModeShares(think=0.0, no_think=0.0)
@@ -46,30 +47,35 @@ def _config(name: str, model: str, first_code_rows: str) -> CascadeRLConfig:
         name=name,
         preset=name,
         model=model,
-        stages=(
-            # 8 completions at 8K, 16 afterwards; harder prompts at 24K and 32K
-            _math("8k", 8 * K, rollouts=8, steps=2000, rows="math"),  # dips, back in 1K to 2K
-            _math("16k", 16 * K, rollouts=16, steps=500, rows="math"),  # 55 to 62 % by 500
-            _math("24k", 24 * K, rollouts=16, steps=500, rows="math_hard_24k"),
-            _code("24k", 24_000, rows=first_code_rows, steps=1000, until=CONVERGED),
-            # All problems. From epoch to epoch the temperature goes from 0.6 to 1.0 and the
-            # rollouts from 8 to 16: both ends are the paper's, that the first epoch has the one
-            # and the rest the other is ours. What is always solved goes, nothing else does.
-            _code("32k-1", 32_768, rows="code", steps=67, drop_solved=True),  # an epoch of 8,520
-            _code(
-                "32k-2",
-                32_768,
-                rows="code",
-                steps=1000,
-                temperature=1.0,
-                rollouts=16,
-                until=CONVERGED,
-                drop_solved=True,
-            ),
-            _math("32k", 32 * K, rollouts=16, steps=500, rows="math_hard_32k"),
-        ),
+        stages=saving(_stages(first_code_rows)),  # save_every is ours
         benchmarks=_benchmarks(),
         chat=ChatConfig(template="own", system=None),
+    )
+
+
+def _stages(first_code_rows: str) -> tuple[StageConfig, ...]:
+    """Math at three lengths, code at two, math at the last."""
+    return (
+        # 8 completions at 8K, 16 afterwards; harder prompts at 24K and 32K
+        _math("8k", 8 * K, rollouts=8, steps=2000, rows="math"),  # dips, back in 1K to 2K
+        _math("16k", 16 * K, rollouts=16, steps=500, rows="math"),  # 55 to 62 % by 500
+        _math("24k", 24 * K, rollouts=16, steps=500, rows="math_hard_24k"),
+        _code("24k", 24_000, rows=first_code_rows, steps=1000, until=CONVERGED),
+        # All problems. From epoch to epoch the temperature goes from 0.6 to 1.0 and the
+        # rollouts from 8 to 16: both ends are the paper's, that the first epoch has the one
+        # and the rest the other is ours. What is always solved goes, nothing else does.
+        _code("32k-1", 32_768, rows="code", steps=67, drop_solved=True),  # an epoch of 8,520
+        _code(
+            "32k-2",
+            32_768,
+            rows="code",
+            steps=1000,
+            temperature=1.0,
+            rollouts=16,
+            until=CONVERGED,
+            drop_solved=True,
+        ),
+        _math("32k", 32 * K, rollouts=16, steps=500, rows="math_hard_32k"),
     )
 
 

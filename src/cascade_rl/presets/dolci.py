@@ -24,6 +24,7 @@ from cascade_rl.config import (
     RewardConfig,
     StageConfig,
 )
+from cascade_rl.presets.saving import saving
 
 REWARD_MODEL_URL = "http://127.0.0.1:8001/score"
 """Olmo's judge is Qwen3-32B, asked for 1 to 10; here a reward model is served."""
@@ -45,11 +46,13 @@ def dolci_think() -> CascadeRLConfig:
         name="dolci-think",
         preset="dolci-think",
         model="allenai/Olmo-3-7B-Think-DPO",
-        stages=(
-            _stage("rlhf", "chat", scored),
-            _stage("if_rl", "instruction_following", verified),
-            _stage("math_rl", "math", verified),
-            _stage("code_rl", "code", verified),
+        stages=saving(  # save_every is ours
+            (
+                _stage("rlhf", "chat", scored),
+                _stage("if_rl", "instruction_following", verified),
+                _stage("math_rl", "math", verified),
+                _stage("code_rl", "code", verified),
+            )
         ),
         benchmarks=_benchmarks(),
         chat=ChatConfig(template="own", system=None),  # it opens the thought; no mode is flagged

@@ -20,6 +20,7 @@ from cascade_rl.config import (
     VerifierConfig,
     create_default_cascade_stages,
 )
+from cascade_rl.presets.saving import saving
 
 BOXED_OR_SAID = VerifierConfig(answer_pattern="boxed_or_phrase")
 
@@ -33,7 +34,9 @@ def founding_recipe() -> CascadeRLConfig:
         name="founding-recipe",
         preset="founding-recipe",
         model="Qwen/Qwen3-8B",
-        stages=(reward_model, *map(_with_judge, create_default_cascade_stages())),
+        stages=saving(  # save_every is ours
+            (reward_model, *map(_with_judge, create_default_cascade_stages()))
+        ),
         benchmarks=tuple(
             BenchmarkConfig(
                 name=domain,

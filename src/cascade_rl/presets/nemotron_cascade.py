@@ -30,6 +30,7 @@ from cascade_rl.config import (
     StageConfig,
     VerifierConfig,
 )
+from cascade_rl.presets.saving import saving
 
 K = 1024
 REWARD_MODEL_URL = "http://127.0.0.1:8001/score"  # ours: where `cascade serve-rm` answers
@@ -148,7 +149,6 @@ def nemotron_cascade_reward_model() -> CascadeRLConfig:
                 train_batch_size=256,
                 learning_rate=2e-6,
                 optimizer=_adamw(),
-                engine="local",
                 max_tokens=16 * K,  # ours
             ),
         ),
@@ -176,7 +176,6 @@ def _sft(rates: tuple[float, float], steps: tuple[int, int]) -> tuple[SFTStageCo
             train_batch_size=256,
             learning_rate=rate,
             optimizer=optimizer,
-            engine="local",  # the cluster engine trains RL stages
             max_tokens=tokens,
         )
         for number, rate, count, tokens in zip((1, 2), rates, steps, (16 * K, 32 * K), strict=True)
@@ -354,7 +353,7 @@ def _config(
         name=name,
         preset=name,
         model=model,
-        stages=stages,
+        stages=saving(stages),  # save_every is ours
         benchmarks=_benchmarks(if_mode),
         chat=ChatConfig(system="You are a helpful and harmless assistant."),  # section 3.1.2
     )

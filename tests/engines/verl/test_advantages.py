@@ -22,7 +22,7 @@ with warnings.catch_warnings():
 
 from dataclasses import asdict
 
-from cascade_rl.config import StageConfig
+from cascade_rl.config import StageConfig, VerlConfig
 from cascade_rl.engines.local.judging import reward_spec
 from cascade_rl.engines.local.objectives import grpo_loss
 from cascade_rl.engines.local.rl import part_of
@@ -30,6 +30,7 @@ from cascade_rl.engines.local.rollout import LearningGroup, learning_group
 from cascade_rl.engines.verl.advantages import (
     RowUpdate,
     loss_weights,
+    mismatch,
     nested,
     row_tensors,
     row_updates,
@@ -48,7 +49,7 @@ from cascade_rl.types import (
     wrong,
 )
 from tests.engines.helpers import chat_problems, comma_problems, rl_stage
-from tests.engines.verl.helpers import verl_job
+from tests.engines.verl.helpers import VERL, verl_job
 
 LENGTHS_PG = [[3, 5, 2, 7], [1, 7, 4, 4], [2, 2, 2, 2], [6, 3, 5, 1]]
 OFF_POLICY = 0.3
@@ -286,3 +287,24 @@ def test_verdicts_survive_the_way_through_the_queue(tmp_path: Path) -> None:
         (i, j): s.verdict for i, row in enumerate(signals) for j, s in enumerate(row)
     }
     assert collected.verdicts == expected and collected.count == 16
+
+
+@pytest.mark.parametrize(
+    ("verl", "cut", "compared"),
+    [
+        (VerlConfig(), {}, True),
+        (VerlConfig(), {"top_p": 0.95}, False),
+        (VerlConfig(), {"top_k": 20}, False),
+        (VERL, {"top_p": 0.95, "top_k": 20}, True),
+        (VERL.model_copy(update={"rollout": "vllm"}), {"top_p": 0.95}, True),
+    ],
+    ids=["whole", "top_p", "top_k", "our sampler", "vLLM on processors"],
+)
+def test_sampler_and_trainer_are_compared_where_both_mean_all_tokens(
+    verl: VerlConfig, cut: dict[str, Any], compared: bool, tmp_path: Path
+) -> None:
+    updates = [RowUpdate(learns=True, advantage=1.0, weight=1.0)]
+    whole, sampled = torch.tensor([0.5, 0.25]).log(), torch.tensor([1.0, 0.5]).log()
+    found = mismatch(verl_job(tmp_path, verl, **cut), updates, [whole], [sampled])
+    assert set(found) == ({"mismatch_kl", "mismatch_max"} if compared else set())
+    assert all(value > 0.1 for value in found.values())

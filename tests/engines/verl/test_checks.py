@@ -13,6 +13,7 @@ from cascade_rl.cli.run import run
 from cascade_rl.config import AnyStage, CascadeRLConfig, VerlConfig
 from cascade_rl.configfile import resolved_yaml
 from cascade_rl.data.rows import write_rows
+from cascade_rl.engines.verl import checks
 from cascade_rl.engines.verl.checks import (
     check_cascade,
     check_installed,
@@ -20,6 +21,7 @@ from cascade_rl.engines.verl.checks import (
     check_rows,
     check_stage,
 )
+from cascade_rl.engines.verl.cluster import Node
 from cascade_rl.engines.verl.settings import MAIN
 from cascade_rl.errors import ConfigError, DataError
 from cascade_rl.trainer import make_engines
@@ -125,6 +127,63 @@ def test_reward_model_and_judge_take_a_gpu_each_beside_the_ranks(
     check_machine(VerlConfig(gpus_per_node=7), scorers=1)
     with pytest.raises(ConfigError, match=r"8 GPUs asked for training and 1 beside them .* 8 seen"):
         check_machine(VerlConfig(gpus_per_node=8), scorers=1)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gpus", "parts", "fits"),
+    [(1, 8, 4, True), (1, 8, 3, False), (2, 6, 4, False), (2, 8, 16, True), (1, 8, 16, False)],
+)
+def test_tensor_parallel_divides_the_gpus(nodes: int, gpus: int, parts: int, fits: bool) -> None:
+    verl = VerlConfig(nodes=nodes, gpus_per_node=gpus, tensor_parallel=parts)
+    stage = rl_stage(train_batch_size=48)
+    if fits:
+        check_stage(stage, verl)
+        return
+    with pytest.raises(ConfigError, match=rf"verl\.tensor_parallel is {parts}; expected") as error:
+        check_stage(stage, verl)
+    assert "--set verl.tensor_parallel" in error.value.hint
+
+
+@pytest.fixture
+def seen_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ray of one node with eight GPUs, which sees all files; vLLM is installed."""
+    monkeypatch.setattr(checks, "_check_rollout", lambda _: None)
+    monkeypatch.setattr(checks, "nodes_of", lambda _: [Node("10.0.0.7", 8, ())])
+    monkeypatch.setattr(checks, "refuse_unshared", lambda *_: None)
+
+
+@pytest.mark.usefixtures("seen_gpus")
+@pytest.mark.parametrize(("parts", "fits"), [(2, True), (4, True), (8, False)])
+def test_tensor_parallel_divides_the_start_models_heads(
+    parts: int, fits: bool, start: Checkpoint
+) -> None:
+    verl = VerlConfig(ray_address="auto", tensor_parallel=parts)
+    stage = rl_stage(train_batch_size=8)
+    config = CascadeRLConfig(model=str(start.path), stages=[stage], engine="verl", verl=verl)
+    if fits:
+        check_cascade(config)
+        return
+    with pytest.raises(ConfigError, match=r"has 4 attention heads and 2 heads of keys"):
+        check_cascade(config)
+
+
+@pytest.mark.usefixtures("seen_gpus")
+def test_a_stretched_benchmark_wants_a_gpu_where_the_command_is_typed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values: dict[str, Any] = {
+        "stages": [rl_stage(train_batch_size=8)],
+        "engine": "verl",
+        "verl": VerlConfig(ray_address="auto"),
+        "benchmarks": [{"name": "math", "file": "mini:math/val", "yarn_factor": 2.0}],
+    }
+    monkeypatch.setattr(checks, "_own_gpus", lambda: 0)
+    with pytest.raises(ConfigError, match=r"benchmark math has a yarn_factor") as error:
+        check_cascade(CascadeRLConfig(**values))
+    assert "yarn_factor: 1" in error.value.hint and "node with a GPU" in error.value.hint
+    check_cascade(CascadeRLConfig(**values, local={"device": "cpu"}))
+    monkeypatch.setattr(checks, "_own_gpus", lambda: 1)
+    check_cascade(CascadeRLConfig(**values))
 
 
 @pytest.mark.parametrize(

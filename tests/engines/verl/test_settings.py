@@ -136,6 +136,17 @@ def test_a_cluster_of_gpus_is_told_no_word_of_processors(tmp_path: Path) -> None
     assert config.actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype == "bf16"
 
 
+@pytest.mark.parametrize(("answer", "most"), [(65536, 8192 + 65536), (1024, 16384)])
+def test_a_micro_batch_holds_a_whole_row_in_every_pass(
+    answer: int, most: int, tmp_path: Path
+) -> None:
+    job = verl_job(tmp_path, max_prompt_tokens=8192, max_new_tokens=answer)
+    found = composed(job).actor_rollout_ref
+    assert found.actor.ppo_max_token_len_per_gpu == most
+    assert found.rollout.log_prob_max_token_len_per_gpu == most
+    assert found.ref.log_prob_max_token_len_per_gpu == most
+
+
 def test_the_blocks_of_a_cascade_win_over_the_machine_and_add_to_the_table(tmp_path: Path) -> None:
     job = verl_job(tmp_path)
     blocks = {

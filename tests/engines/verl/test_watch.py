@@ -12,8 +12,16 @@ from typing import Any
 
 import pytest
 
+from cascade_rl.engines.verl import watch
 from cascade_rl.engines.verl.job import Job
-from cascade_rl.engines.verl.watch import Lines, Outcome, cause, remove_abandoned, run
+from cascade_rl.engines.verl.watch import (
+    Lines,
+    Outcome,
+    cause,
+    end_processes,
+    remove_abandoned,
+    run,
+)
 from tests.engines.verl.helpers import VERL, folders, of_verl, verl_job
 
 CHILD = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time;"
@@ -63,6 +71,24 @@ def test_what_the_driver_raises_ends_the_job(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         watched(tmp_path, CHILD + "time.sleep(600)", poll)
+    assert of_verl() == set()
+
+
+@pytest.mark.filterwarnings("ignore:subprocess:ResourceWarning")
+def test_a_process_that_outlives_its_kill_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[str] = []
+    monkeypatch.setattr(watch, "ENDING_S", 0.5)
+    monkeypatch.setattr(watch, "end_processes", left.append)
+    program = "open(EVENTS, 'a').write('{}' + chr(10)); import time; time.sleep(15)"
+    began = time.monotonic()
+    try:
+        outcome, _ = watched(tmp_path, program)
+        assert time.monotonic() - began < 12
+        assert "reported nothing" in outcome.why
+    finally:
+        end_processes(left[0])
     assert of_verl() == set()
 
 
@@ -121,6 +147,7 @@ def test_half_a_line_waits_for_its_end(tmp_path: Path) -> None:
     ("log", "word"),
     [
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate", "micro_batch_tokens"),
+        ("torch.OutOfMemoryError: CUDA out of memory", "one whole row is the least"),
         ("ray.exceptions.ActorDiedError: The actor died unexpectedly", "died"),
         ("OSError: [Errno 28] No space left on device", "space"),
         ("nothing that anybody knows", ""),

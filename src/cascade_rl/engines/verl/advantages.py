@@ -18,6 +18,8 @@ from torch import Tensor
 from cascade_rl.config import StageConfig
 from cascade_rl.engines.local.objectives import token_weights
 from cascade_rl.engines.local.rollout import LearningGroup
+from cascade_rl.engines.verl.job import Job
+from cascade_rl.engines.verl.settings import rollout_of
 
 Place = tuple[int, int]
 """(index of the group, index of the completion)."""
@@ -87,6 +89,26 @@ def loss_weights(
             weight_T = weight_T * (old_T - sampled_T).exp().clamp(max=cap)
         rows.append(weight_T)
     return nested(rows)
+
+
+def mismatch(
+    job: Job,
+    updates_R: Sequence[RowUpdate],
+    old_RT: Sequence[Tensor],
+    sampled_RT: Sequence[Tensor],
+) -> dict[str, float]:
+    """How far trainer and sampler are apart, by metric; empty where the two do not compare.
+
+    vLLM as verl starts it reports a token's probability after `top_p` and `top_k`, the trainer that
+    among all tokens: apart they are by what was cut, whatever the weights.
+    """
+    config = job.config
+    if rollout_of(job) == "vllm" and (config.top_p < 1.0 or config.top_k > 0):
+        return {}
+    return {
+        "mismatch_kl": mismatch_kl(updates_R, old_RT, sampled_RT),
+        "mismatch_max": mismatch_max(updates_R, old_RT, sampled_RT),
+    }
 
 
 def mismatch_kl(

@@ -62,8 +62,47 @@ def check_cascade(config: CascadeRLConfig) -> None:
                 )
         last[stage.family] = engine
     check_machine(config.verl, scorers)
+    _check_heads(config)
+    _check_stretched(config)
     if config.verl.ray_address is not None and Path(config.model).is_dir():
         refuse_unshared(config.verl.ray_address, [Path(config.model).resolve()])
+
+
+def _check_heads(config: CascadeRLConfig) -> None:
+    """Refuse samplers that cannot share the start model's attention, where it is at hand."""
+    parts, model = config.verl.tensor_parallel, Path(config.model)
+    sampled = any(
+        isinstance(stage, StageConfig) and (stage.engine or config.engine) == "verl"
+        for stage in config.stages
+    )
+    if parts == 1 or not sampled or not (model / "config.json").is_file():
+        return
+    from transformers import AutoConfig
+
+    found = AutoConfig.from_pretrained(model, local_files_only=True).get_text_config()
+    heads = int(found.num_attention_heads)
+    keys = int(getattr(found, "num_key_value_heads", None) or heads)
+    if heads % parts or max(keys, parts) % min(keys, parts):
+        raise ConfigError(
+            f"verl.tensor_parallel is {parts}; {model} has {heads} attention heads and {keys} "
+            "heads of keys; expected a divisor of the former that divides the latter or is a "
+            "multiple of them",
+            hint="--set verl.tensor_parallel=1,  or another divisor",
+        )
+
+
+def _check_stretched(config: CascadeRLConfig) -> None:
+    """Refuse benchmarks that only this process can answer where it would take processors."""
+    stretched = [one.name for one in config.benchmarks if one.yarn_factor > 1.0]
+    on_gpus = config.verl.platform == "cuda" and config.local.device != "cpu"
+    if stretched and on_gpus and not _own_gpus():
+        raise ConfigError(
+            f"benchmark {stretched[0]} has a yarn_factor, so that the process that starts the jobs "
+            "answers it, and there is no GPU here; expected one",
+            hint="start the command on a node with a GPU, or set  yarn_factor: 1  for the benchmark"
+            " (its answers then have to fit the model's context), or accept processors:  "
+            "--set local.device=cpu",
+        )
 
 
 def check_stage(config: AnyStage, verl: VerlConfig) -> None:
@@ -95,6 +134,13 @@ def check_stage(config: AnyStage, verl: VerlConfig) -> None:
 
 def _check_rl(config: StageConfig, verl: VerlConfig) -> None:
     name = config.name
+    parts, node = verl.tensor_parallel, verl.gpus_per_node
+    if verl.ranks % parts or max(parts, node) % min(parts, node):
+        raise ConfigError(
+            f"stage {name}: verl.tensor_parallel is {parts}; expected a divisor of the {node} GPUs "
+            f"of a node, or whole nodes of the {verl.nodes}",
+            hint="--set verl.tensor_parallel=1,  or change  verl.gpus_per_node",
+        )
     if config.filter.kind == "batch" and config.updates_per_batch > 1:
         raise ConfigError(
             f"stage {name}: filter {{kind: batch}} on verl goes with updates_per_batch 1",

@@ -107,7 +107,7 @@ def machine_settings(job: Job) -> dict[str, Any]:
         "reward.num_workers": verl.verifier_workers,
         f"{ACTOR}.strategy": "fsdp2",
         f"{ACTOR}.use_dynamic_bsz": True,
-        f"{ACTOR}.ppo_max_token_len_per_gpu": verl.micro_batch_tokens,
+        f"{ACTOR}.ppo_max_token_len_per_gpu": most_tokens(job),
         f"{ACTOR}.fsdp_config.model_dtype": "fp32",  # the masters
         f"{ACTOR}.fsdp_config.param_offload": verl.offload,
         f"{ACTOR}.fsdp_config.optimizer_offload": verl.offload,
@@ -123,6 +123,15 @@ def machine_settings(job: Job) -> dict[str, Any]:
         **(cpu_settings(job) if verl.platform == "cpu" else {}),
         **ray_settings(job),
     }
+
+
+def most_tokens(job: Job) -> int:
+    """Tokens of a micro-batch: verl cuts no row and refuses one that is longer than its limit.
+
+    The limits of its passes for log-probabilities, the reference's too, follow this one.
+    """
+    stage = job.config
+    return max(job.verl.micro_batch_tokens, stage.max_prompt_tokens + stage.max_new_tokens)
 
 
 def longer_window(job: Job) -> dict[str, Any]:

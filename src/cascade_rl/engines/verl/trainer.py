@@ -43,8 +43,7 @@ from cascade_rl.engines.verl import rollout
 from cascade_rl.engines.verl.advantages import (
     RowUpdate,
     loss_weights,
-    mismatch_kl,
-    mismatch_max,
+    mismatch,
     row_tensors,
     row_updates,
 )
@@ -272,17 +271,15 @@ class CascadeTrainer(PPOTrainerSync):
         updates_R = [updates[place] if place else PADDING for place in rows.places_R]
         fields = row_tensors(updates_R, rows.masks_RT)
         corrects = bool(self.state.get("corrects"))
-        mismatch = self.job.config.mismatch
-        cap = mismatch.cap if corrects else None
+        limits = self.job.config.mismatch
+        cap = limits.cap if corrects else None
         weights = loss_weights(updates_R, rows.old_RT, rows.sampled_RT, cap)
         if weights is not None:
             fields["rollout_is_weights"] = weights
         output = TensorDict(fields, batch_size=len(batch))
-        kl = mismatch_kl(updates_R, rows.old_RT, rows.sampled_RT)
-        self.state["corrects"] = kl > mismatch.limit
-        self._describe(metrics, kl, corrects)
-        apart = mismatch_max(updates_R, rows.old_RT, rows.sampled_RT)
-        self._report["mismatch_max"] = apart
+        apart = mismatch(self.job, updates_R, rows.old_RT, rows.sampled_RT)
+        self.state["corrects"] = apart.get("mismatch_kl", 0.0) > limits.limit
+        self._describe(metrics, apart, corrects)
         return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=output)
 
     def _check_complete(self, collected: Collected) -> None:
@@ -305,7 +302,9 @@ class CascadeTrainer(PPOTrainerSync):
         limit, reason = self.job.config.infra_limit, last_infra(verdicts)
         refuse_unjudged(counted["infra"], counted["all"], limit, reason)
 
-    def _describe(self, metrics: Mapping[str, Any], kl: float, corrected: bool) -> None:
+    def _describe(
+        self, metrics: Mapping[str, Any], apart: dict[str, float], corrected: bool
+    ) -> None:
         batch = self._batch
         tokens = sum(len(c.token_ids) for g in batch.sampled for c in g.scored.group.completions_G)
         batch.entropies.append(metrics["actor/entropy"] * tokens)
@@ -313,7 +312,7 @@ class CascadeTrainer(PPOTrainerSync):
         self._report = {
             **sampling_metrics(batch),
             **batch_metrics(batch),
-            "mismatch_kl": kl,
+            **apart,
             "corrected": int(corrected),
             "epoch": self.curriculum.epoch,
             "verify/timeouts": statuses.count("timeout"),

@@ -70,7 +70,8 @@ def run(
             why = _watch(job, process, on_event, poll)
         finally:
             end_processes(mark)
-            process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel still holds it
+                process.wait(ENDING_S)
         seconds = time.monotonic() - began
     likely = cause(tail(job.log, 1000)) if why else ""
     return Outcome(f"{why}; {likely}" if likely else why, tail(job.log), seconds)
@@ -178,8 +179,8 @@ def marked(mark: str) -> list[int]:
 
 
 CAUSES = {
-    "out of memory": "a GPU's memory is full: lower verl.micro_batch_tokens or verl.gpu_memory, "
-    "or set  verl.offload=true",
+    "out of memory": "a GPU's memory is full: lower verl.micro_batch_tokens (one whole row is the "
+    "least: max_prompt_tokens + max_new_tokens) or verl.gpu_memory, or set  verl.offload=true",
     "No space left": "there is no space left on a disk",
     "in update_weights": "the trainer's weights did not reach the sampler",
     "Total available GPUs": "Ray has fewer GPUs to give than the stage asks for",
