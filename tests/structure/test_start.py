@@ -30,7 +30,7 @@ def cpu_seconds() -> float:
 
 def test_help_takes_under_half_a_second() -> None:
     taken = []
-    for _ in range(3):
+    for _ in range(5):
         before = cpu_seconds()
         assert "ledger" in run_python(HELP)
         taken.append(cpu_seconds() - before)

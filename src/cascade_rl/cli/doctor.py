@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from cascade_rl.cli.common import console
@@ -68,6 +67,8 @@ def _torch() -> Finding:
 
 
 def _package(name: str, *, needed: bool = True) -> Finding:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return "ok", version(name)
     except PackageNotFoundError:
