@@ -32,7 +32,11 @@ def sums(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ChatServer:
-    """Counts what it was asked. `paid` are complete answers, by prompt, model and seed."""
+    """Counts what it was asked. `paid` are complete answers, by prompt, model and seed.
+
+    A client that was killed leaves requests behind, which are still answered: its count is whole
+    once `connected` is 0.
+    """
 
     def __init__(self, answers: Answers, delay_s: float) -> None:
         self.answers, self.delay_s = answers, delay_s
@@ -43,12 +47,23 @@ class ChatServer:
         self.paid: Counter[tuple[str, str, int]] = Counter()
         self.failed: Counter[str] = Counter()
         self.waiting = self.most_waiting = 0
+        self.connected = 0
         self.url = ""
 
 
 def handler_for(state: ChatServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            with state.lock:
+                state.connected += 1
+            super().setup()
+
+        def finish(self) -> None:
+            with state.lock:
+                state.connected -= 1
+            super().finish()
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

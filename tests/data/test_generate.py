@@ -309,9 +309,14 @@ def started(server: ChatServer, rows: Path, out: Path) -> subprocess.Popen[bytes
     return subprocess.Popen(command, env={**os.environ, "KEY": "sk-secret"}, stderr=subprocess.PIPE)
 
 
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+def wait_until(
+    condition: Callable[[], bool], process: subprocess.Popen[bytes] | None = None
+) -> None:
+    """Until it holds, for a minute, and no longer than the process lives."""
     deadline = time.monotonic() + 60
-    while not condition() and process.poll() is None and time.monotonic() < deadline:
+    while not condition() and time.monotonic() < deadline:
+        if process is not None and process.poll() is not None:
+            break
         time.sleep(0.005)
     assert condition()
 
@@ -325,6 +330,7 @@ def test_after_a_kill_the_same_command_pays_for_nothing_twice(tmp_path: Path) ->
         wait_until(lambda: sum(server.paid.values()) >= 60, process)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
+        wait_until(lambda: server.connected == 0)
         known = {json.loads(line)["key"] for line in cache.read_text().splitlines()[:-1]}
         paid_before = sum(server.paid.values())
         assert 0 < len(known) < 200 and not out.exists()
