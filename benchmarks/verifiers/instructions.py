@@ -62,7 +62,7 @@ def _ours(policy: Any, mode: str) -> Callable[[], int]:
 
 
 def _peer(mode: str) -> Callable[[], int]:
-    utils = _lm_eval_ifeval()
+    utils = lm_eval_ifeval()
     check = getattr(utils, f"test_instruction_following_{mode}")
     rows = [
         (utils.InputExample(0, r["instruction_id_list"], r["prompt"], r["kwargs"]), r["response"])
@@ -77,7 +77,7 @@ def _peer(mode: str) -> Callable[[], int]:
     return work
 
 
-def _lm_eval_ifeval() -> Any:
+def lm_eval_ifeval() -> Any:
     """lm-eval's checkers without the rest of lm-eval, and nltk without its data."""
     import nltk
     import nltk.tokenize

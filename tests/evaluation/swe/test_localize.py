@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection
 
+from benchmarks.localization import STRENGTHS, noisy
 from cascade_rl.engines.generate import Response
 from cascade_rl.evaluation.swe.instances import Instance
 from cascade_rl.evaluation.swe.judge import golden_of
@@ -136,20 +136,6 @@ def joined(spec: Spec) -> tuple[dict[str, str], set[str]]:
     return known, {f"{spec.name}/{path}" for path, _, _ in spec.bugs}
 
 
-def noisy(known: Collection[str], golden: set[str], draw: random.Random) -> list[Response]:
-    """16 answers of a model that names a golden file as often as the issue is easy, and some
-    wrong files more often than others."""
-    easy = draw.uniform(0.1, 0.9)
-    wrong = draw.sample(sorted(set(known) - golden), 6)
-    texts = []
-    for _ in range(16):
-        paths = [path for path in sorted(golden) if draw.random() < easy]
-        paths += [path for place, path in enumerate(wrong, 1) if draw.random() < 0.5 / place]
-        draw.shuffle(paths)
-        texts.append(listed(*paths[:5]) if paths else "I do not know.")
-    return answers(*texts)
-
-
 def test_fused_recall_is_at_least_that_of_either_part_over_many_draws_of_a_noisy_model() -> None:
     """No list here was chosen by hand. It is no law: see docs/log.md for models it fails with."""
     hits = {"generation": [0] * 5, "retrieval": [0] * 5, "fused": [0] * 5}
@@ -158,7 +144,7 @@ def test_fused_recall_is_at_least_that_of_either_part_over_many_draws_of_a_noisy
         retrieved = bm25(known, spec.issue)
         for seed in range(200):
             draw = random.Random(f"{spec.name} {seed}")
-            generated = by_frequency(noisy(known, golden, draw), known).ranked
+            generated = by_frequency(noisy(known, golden, draw, STRENGTHS[0]), known).ranked
             rankings = {
                 "generation": generated,
                 "retrieval": retrieved,
