@@ -1,26 +1,30 @@
-"""`python -m benchmarks.verifiers.recorded [RUNS]`: who reproduces the recorded IFEval figures.
+"""`python -m benchmarks.verifiers.recorded [FOLDER] [--runs 60]`: who reproduces recorded figures.
 
-Six models' answers come with the verdicts that the official checkers once gave. Twelve figures
-follow: each model's prompt-level accuracy, strict and loose. Ours are compared with them, and so
-is each of RUNS (60) runs of lm-eval's copy of those checkers, which draws: langdetect has no seed
-there, and a letter to count that is no letter is replaced by one at random. A figure counts as
-reproduced within .3 points, which is less than one row of any model.
+Models' answers to IFEval come with the verdicts that the official checkers once gave, a part of
+them beside this project, all in a clone of https://github.com/shisa-ai/M-IFEval (FOLDER). Two
+figures a model follow, its prompt-level accuracy, strict and loose. Ours are compared with them,
+and so is each of so many runs of lm-eval's copy of those checkers, which draws: langdetect has no
+seed there, and a letter to count that is no letter is replaced by one at random. A figure counts
+as reproduced within .3 points.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from benchmarks.verifiers.duel import PEERS
 from benchmarks.verifiers.instructions import ROWS, lm_eval_ifeval
 
-RUNS = 60
 WITHIN = 0.003
 MODES = ("strict", "loose")
+NAME = "benchmarks.verifiers.recorded"
 Decided = list[list[bool]]
 """Whether an answer follows all its instructions: a row an answer, strict and loose."""
 Figure = tuple[str, str]
@@ -28,36 +32,71 @@ Figure = tuple[str, str]
 
 
 def main() -> int:
-    """Print how many of the twelve figures each side reproduces."""
-    if sys.argv[1:2] == ["peer"]:
-        _peer(int(sys.argv[2]))
+    """Print which figures each side reproduces."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--runs", type=int, default=60)
+    parser.add_argument("--peer", action="store_true", help="one side: a line of verdicts a run")
+    given = parser.parse_args()
+    rows = [*(_rows() if given.folder is None else _published(given.folder))]
+    if given.peer:
+        _peer(rows, given.runs)
         return 0
-    if not PEERS.exists() or not ROWS.exists():
-        print(f"error: {ROWS if PEERS.exists() else PEERS} is absent.\n  make install-bench")
+    if not PEERS.exists():
+        print(f"error: {PEERS} is absent.\n  make install-bench")
         return 2
-    rows = [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
     missed = _missed(rows, _ours(rows))
-    figures = 2 * len({row["model"] for row in rows})
+    models = Counter(row["model"] for row in rows)
+    figures = len(MODES) * len(models)
+    print(f"{len(rows)} answers of {len(models)} models")
     print(f"ours: {figures - len(missed)} of {figures} figures within .3 points")
     for (model, mode), points in sorted(missed.items()):
-        print(f"  {model}, {mode}: {points:+.2f} points")
-    wanted = int(sys.argv[1]) if sys.argv[1:] else RUNS
-    command = [str(PEERS), "-m", "benchmarks.verifiers.recorded", "peer", str(wanted)]
+        print(f"  {model}, {mode}: {points:+.2f} points, an answer is {100 / models[model]:.2f}")
+    command = [str(PEERS), "-m", NAME, "--peer", "--runs", str(given.runs)]
     counts: Counter[int] = Counter()
     strict = 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as peer:
+    with subprocess.Popen(
+        command + [str(given.folder)] * bool(given.folder), stdout=subprocess.PIPE, text=True
+    ) as peer:
         assert peer.stdout is not None
         for line in peer.stdout:
             found = _missed(rows, json.loads(line))
             counts[figures - len(found)] += 1
             strict += not any(mode == "strict" for _, mode in found)
     print(
-        f"the official checkers, {counts.total()} runs: figures within .3 points, and in how many"
+        f"the official checkers, {counts.total()} runs: figures within .3 points, in how many runs"
     )
     for count, runs in sorted(counts.items()):
         print(f"  {count:2} of {figures}: {runs}")
     print(f"  all strict ones: {strict}")
-    return int(peer.returncode != 0 or counts.total() != wanted)
+    return int(peer.returncode != 0 or counts.total() != given.runs)
+
+
+def _rows() -> Iterator[dict[str, Any]]:
+    return map(json.loads, ROWS.read_text(encoding="utf-8").splitlines())
+
+
+def _published(folder: Path) -> Iterator[dict[str, Any]]:
+    """Rows of the same shape, of all models of the clone."""
+    asked = {row["prompt"]: row["kwargs"] for row in _lines(folder / "data/en_input_data.jsonl")}
+    for results in sorted(folder.glob("evaluations/en_*")):
+        strict, loose = (_lines(results / f"eval_results_{mode}.jsonl") for mode in MODES)
+        for one, other in zip(strict, loose, strict=True):
+            assert one["prompt"] == other["prompt"]
+            yield {
+                "model": results.name.removeprefix("en_input_response_data_"),
+                "prompt": one["prompt"],
+                "response": one["response"] or "",
+                "instruction_id_list": [n.removeprefix("en:") for n in one["instruction_id_list"]],
+                "kwargs": asked[one["prompt"]],
+                "strict": one["follow_instruction_list"],
+                "loose": other["follow_instruction_list"],
+            }
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        yield from map(json.loads, file)
 
 
 def _missed(rows: list[dict[str, Any]], decided: Decided) -> dict[Figure, float]:
@@ -75,26 +114,16 @@ def _ours(rows: list[dict[str, Any]]) -> Decided:
     from cascade_rl.types import Constraints
     from cascade_rl.verifiers.instructions import check_instructions
 
-    return [
-        [
-            all(
-                check_instructions(
-                    Constraints(tuple(row["instruction_id_list"]), tuple(row["kwargs"])),
-                    row["response"],
-                    policy="official",
-                    loose=mode == "loose",
-                )
-            )
-            for mode in MODES
-        ]
-        for row in rows
-    ]
+    def decide(row: dict[str, Any], loose: bool) -> bool:
+        constraints = Constraints(tuple(row["instruction_id_list"]), tuple(row["kwargs"]))
+        return all(check_instructions(constraints, row["response"], policy="official", loose=loose))
+
+    return [[decide(row, mode == "loose") for mode in MODES] for row in rows]
 
 
-def _peer(runs: int) -> None:
+def _peer(rows: list[dict[str, Any]], runs: int) -> None:
     """A line a run. Rows without an instruction that draws are decided once."""
     utils = lm_eval_ifeval()
-    rows = [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
 
     def decide(row: dict[str, Any]) -> list[bool]:
         example = utils.InputExample(0, row["instruction_id_list"], row["prompt"], row["kwargs"])
@@ -105,15 +134,15 @@ def _peer(runs: int) -> None:
 
     decided = [decide(row) for row in rows]
     print(json.dumps(decided), flush=True)
-    drawn = [place for place, row in enumerate(rows) if any(map(_draws, *_instructions(row)))]
+    drawn = [
+        place
+        for place, row in enumerate(rows)
+        if any(map(_draws, row["instruction_id_list"], row["kwargs"]))
+    ]
     for _ in range(runs - 1):
         for place in drawn:
             decided[place] = decide(rows[place])
         print(json.dumps(decided), flush=True)
-
-
-def _instructions(row: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
-    return row["instruction_id_list"], row["kwargs"]
 
 
 def _draws(name: str, arguments: dict[str, Any]) -> bool:
