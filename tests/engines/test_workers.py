@@ -95,7 +95,7 @@ def test_helpers_end_with_the_team_and_with_a_killed_parent() -> None:
     [child] = children(parent.pid)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120  # a busy machine imports torch first
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the helper outlived its parent"
         time.sleep(0.1)

@@ -127,7 +127,7 @@ def test_integers_beyond_printable_digits_cross() -> None:
 def test_members_crafted_to_share_one_hash_are_refused(kind: str) -> None:
     alike = [["i", format(n * (2**61 - 1), "x")] for n in range(20_000)]
     payload = [[item, ["n", None]] for item in alike] if kind == "d" else alike
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(NotPlain):
         decode(json.dumps([kind, payload]))
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
