@@ -22,6 +22,8 @@ from typing import Any
 from benchmarks.verifiers.duel import PEERS
 from benchmarks.verifiers.instructions import ROWS, lm_eval_ifeval
 
+RECORD = "https://github.com/shisa-ai/M-IFEval"
+PROMPTS = "data/en_input_data.jsonl"
 WITHIN = 0.003
 MODES = ("strict", "loose")
 NAME = "benchmarks.verifiers.recorded"
@@ -38,7 +40,11 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=60)
     parser.add_argument("--peer", action="store_true", help="one side: a line of verdicts a run")
     given = parser.parse_args()
-    rows = [*(_rows() if given.folder is None else _published(given.folder))]
+    asked = ROWS if given.folder is None else given.folder / PROMPTS
+    if not asked.exists():
+        print(f"error: {asked} is absent.\n  git clone {RECORD}, and name the clone")
+        return 2
+    rows = [*(_lines(ROWS) if given.folder is None else _published(given.folder))]
     if given.peer:
         _peer(rows, given.runs)
         return 0
@@ -72,13 +78,9 @@ def main() -> int:
     return int(peer.returncode != 0 or counts.total() != given.runs)
 
 
-def _rows() -> Iterator[dict[str, Any]]:
-    return map(json.loads, ROWS.read_text(encoding="utf-8").splitlines())
-
-
 def _published(folder: Path) -> Iterator[dict[str, Any]]:
     """Rows of the same shape, of all models of the clone."""
-    asked = {row["prompt"]: row["kwargs"] for row in _lines(folder / "data/en_input_data.jsonl")}
+    asked = {row["prompt"]: row["kwargs"] for row in _lines(folder / PROMPTS)}
     for results in sorted(folder.glob("evaluations/en_*")):
         strict, loose = (_lines(results / f"eval_results_{mode}.jsonl") for mode in MODES)
         for one, other in zip(strict, loose, strict=True):
