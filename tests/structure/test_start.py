@@ -30,7 +30,7 @@ def cpu_seconds() -> float:
 
 
 def test_help_takes_under_half_a_second() -> None:
-    """Where the cores are shared a second holds less: then five times its two libraries' import."""
+    """Of an idle core: there its two libraries take .1 s to import, on a busy one both longer."""
     help_s, libraries_s = [], []
     for _ in range(5):
         for code, taken in ((HELP, help_s), (LIBRARIES, libraries_s)):
@@ -38,7 +38,7 @@ def test_help_takes_under_half_a_second() -> None:
             run_python(code)
             taken.append(cpu_seconds() - before)
     assert "ledger" in run_python(HELP)
-    assert min(help_s) < max(0.5, 5 * min(libraries_s))
+    assert min(help_s) < 4.75 * min(libraries_s)
 
 
 def test_help_imports_no_framework() -> None:
