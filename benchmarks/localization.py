@@ -73,6 +73,9 @@ def issues(repo: Path) -> Iterator[Issue]:
 def main() -> int:
     """Print a table a strength."""
     repo = Path(sys.argv[1] if sys.argv[1:] else Path(__file__).resolve().parents[1])
+    if not (repo / ".git").exists():
+        print(f"error: {repo} is no git repository.\n  git clone one, and name the clone")
+        return 2
     found = [(*issue, bm25(issue[2], issue[1])) for issue in issues(repo)]
     if not found:
         print(f"error: {repo} has no commit that changes one to three files under src.")

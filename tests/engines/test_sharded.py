@@ -102,7 +102,6 @@ def test_two_ranks_end_where_one_process_does(kind: str, start: Checkpoint, tmp_
     assert configs[0] == configs[1]
 
 
-@pytest.mark.timeout(900)  # six processes import torch, two at a time
 def test_ranks_that_were_killed_go_on_from_their_checkpoint(
     start: Checkpoint, tmp_path: Path
 ) -> None:
